@@ -1,0 +1,78 @@
+"""What was counted of one variant, as values: no clock, no network."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass, field, replace
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """Cumulative latency counts, like Prometheus's: `counts[i]` requests took at most `edges[i]` milliseconds.
+
+    The last edge is infinity, so `counts[-1]` is the number of requests.
+    """
+
+    edges: tuple[float, ...] = ()
+    counts: tuple[int, ...] = ()
+
+    @property
+    def total(self) -> int:
+        return self.counts[-1] if self.counts else 0
+
+    def above(self, edge_ms: float) -> int:
+        """Requests slower than the first edge at or above `edge_ms`."""
+        if not self.counts:
+            return 0
+        return self.total - self.counts[min(bisect_left(self.edges, edge_ms), len(self.edges) - 1)]
+
+    def quantile(self, q: float) -> float:
+        """The q-quantile in milliseconds, linear inside a bucket; 0 when nothing was counted."""
+        if not self.total:
+            return 0.0
+        rank = q * self.total
+        i = next(i for i, count in enumerate(self.counts) if count >= rank)
+        low = self.edges[i - 1] if i else 0.0
+        if self.edges[i] == float("inf"):
+            return low
+        before = self.counts[i - 1] if i else 0
+        inside = self.counts[i] - before
+        return low + (self.edges[i] - low) * ((rank - before) / inside if inside else 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Counts of one variant since some start: requests that ended, those of them that failed, and their latencies."""
+
+    requests: int = 0
+    errors: int = 0
+    latency: Histogram = field(default_factory=Histogram)
+
+    def since(self, earlier: Tally) -> Tally:
+        """What came after `earlier`. A count below the earlier one means the counter was reset: it is taken whole."""
+        if self.requests < earlier.requests or self.errors < earlier.errors:
+            return self
+        return Tally(
+            self.requests - earlier.requests,
+            self.errors - earlier.errors,
+            _difference(self.latency, earlier.latency),
+        )
+
+    def plus(self, other: Tally) -> Tally:
+        return Tally(
+            self.requests + other.requests, self.errors + other.errors, _sum(self.latency, other.latency)
+        )
+
+
+def _difference(now: Histogram, earlier: Histogram) -> Histogram:
+    if now.edges != earlier.edges or now.total < earlier.total:
+        return now
+    return replace(now, counts=tuple(a - b for a, b in zip(now.counts, earlier.counts, strict=True)))
+
+
+def _sum(one: Histogram, other: Histogram) -> Histogram:
+    if not other.counts:
+        return one
+    if one.edges != other.edges:
+        return other
+    return replace(one, counts=tuple(a + b for a, b in zip(one.counts, other.counts, strict=True)))

@@ -1,0 +1,71 @@
+"""The rollout's words as values: endpoints, routes, measurements, verdicts. No vendor, no clock, no network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from lockgate.monitoring.measurement import Tally
+
+WHOLE = 10_000
+"""All traffic. Weights and mirror shares are whole numbers of ten-thousandths, so that they compare exactly."""
+
+
+class Phase(StrEnum):
+    PENDING = "pending"
+    BUILDING = "building"
+    PROGRESSING = "progressing"
+    WAITING = "waiting"
+    PROMOTING = "promoting"
+    PROBATION = "probation"
+    SUCCEEDED = "succeeded"
+    ROLLING_BACK = "rolling_back"
+    ROLLED_BACK = "rolled_back"
+    FAILED = "failed"
+
+    @property
+    def over(self) -> bool:
+        return self in (Phase.SUCCEEDED, Phase.ROLLED_BACK, Phase.FAILED)
+
+
+class Outcome(StrEnum):
+    """Of a gate or of all gates; the worst wins."""
+
+    PASS = "pass"  # noqa: S105 - a verdict, not a password
+    UNDECIDED = "undecided"
+    ERROR = "error"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Endpoint:
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Routes:
+    """The split of traffic. Shares are in ten-thousandths of the live requests.
+
+    `weight` of them are answered by the candidate; of the others, none are. `mirror` of all live requests are
+    copied to the candidate, whose answers are thrown away. `salt` decides which users fall to the candidate: with
+    the same salt, a larger weight only moves users from stable to candidate.
+    """
+
+    stable: tuple[Endpoint, ...]
+    candidate: tuple[Endpoint, ...] = ()
+    weight: int = 0
+    mirror: int = 0
+    salt: str = "lockgate"
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Cumulative counts per side since the data plane started. `shadow` counts the copies of live requests."""
+
+    stable: Tally = Tally()
+    candidate: Tally = Tally()
+    shadow: Tally = Tally()
