@@ -59,9 +59,7 @@ class Tally:
         )
 
     def plus(self, other: Tally) -> Tally:
-        return Tally(
-            self.requests + other.requests, self.errors + other.errors, _sum(self.latency, other.latency)
-        )
+        return Tally(self.requests + other.requests, self.errors + other.errors, _sum(self.latency, other.latency))
 
 
 def _difference(now: Histogram, earlier: Histogram) -> Histogram:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, field_validator, model_validator
@@ -83,7 +84,7 @@ class Shadow(_Step):
 class Canary(_Step):
     """Live requests are answered by the candidate."""
 
-    weight: Percent = Field(description="Share of live requests that the candidate answers.")
+    weight: Percent = Field(lt=100, description="Share of live requests that the candidate answers.")
 
 
 class ShadowStep(_Section):
@@ -127,7 +128,7 @@ class RolloutSpec(_Section):
     def _rising(cls, steps: tuple[Step, ...]) -> tuple[Step, ...]:
         """Weights rise, so that no user is moved back from candidate to stable by a step."""
         weights = [s.canary.weight for s in steps if isinstance(s, CanaryStep)]
-        for before, after in zip(weights, weights[1:], strict=False):
+        for before, after in pairwise(weights):
             if after <= before:
                 raise ValueError(f"canary weights must rise from step to step; {after:g} follows {before:g}")
         return steps

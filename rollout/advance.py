@@ -1,0 +1,148 @@
+"""The rollout's only decision: `advance(spec, state, happening, now) -> state`. Pure: no clock, no network, no vendor.
+
+pending ─▶ building ─▶ progressing ⇄ waiting ─▶ promoting ─▶ succeeded
+              │             └──────────┴────────────┴──▶ rolling_back ─▶ rolled_back
+              └──▶ failed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import assert_never
+
+from lockgate.rollout.errors import NotNow
+from lockgate.rollout.spec import CanaryStep, RolloutSpec, ShadowStep, Step
+from lockgate.rollout.state import Broke, Built, Commanded, Ending, Happening, Judged, Opened, Settled, State
+from lockgate.rollout.verdict import Verdict
+from lockgate.rollout.words import WHOLE, Endpoint, Outcome, Phase, Routes
+
+_DRIVEN = (Phase.PROGRESSING, Phase.WAITING)
+
+
+def advance(spec: RolloutSpec, state: State, happening: Happening, now: float) -> State:
+    """The state after `happening` at `now`. Raises `NotNow` where the phase does not allow it."""
+    match happening:
+        case Opened():
+            return replace(_expect(state, Phase.PENDING), phase=Phase.BUILDING, since=now)
+        case Built(facts=facts):
+            return replace(_expect(state, Phase.BUILDING), phase=Phase.PROGRESSING, since=now, facts=dict(facts))
+        case Judged(verdict=verdict):
+            return _judged(spec, state, verdict, now)
+        case Commanded():
+            return _commanded(state, happening, now)
+        case Broke():
+            return _broke(state, happening, now)
+        case Settled():
+            return _settled(state, now)
+        case _:
+            assert_never(happening)
+
+
+def fold(spec: RolloutSpec, happened: Iterable[tuple[float, Happening]]) -> State:
+    """The state after everything that happened, in order."""
+    state = State()
+    for at, happening in happened:
+        state = advance(spec, state, happening, at)
+    return state
+
+
+def routes(spec: RolloutSpec, state: State, sides: Mapping[str, tuple[Endpoint, ...]], salt: str) -> Routes:
+    """What the data plane must serve in this state. `sides` holds the endpoints of `stable` and `candidate`."""
+    stable, candidate = sides["stable"], sides["candidate"]
+    if not candidate:  # its replicas are gone; until they are back, stable answers everything
+        return Routes(stable, salt=salt)
+    if state.phase is Phase.SUCCEEDED:
+        return Routes(stable=candidate, salt=salt)
+    if state.phase is Phase.PROMOTING:
+        return Routes(stable, candidate, weight=WHOLE, salt=salt)
+    if state.phase in _DRIVEN:
+        step = spec.steps[state.step]
+        return Routes(stable, candidate, weight=weight(step), mirror=mirror(step), salt=salt)
+    if state.phase is Phase.ROLLING_BACK:
+        return Routes(stable, candidate, salt=salt)
+    return Routes(stable, salt=salt)
+
+
+def weight(step: Step) -> int:
+    return round(step.canary.weight * WHOLE / 100) if isinstance(step, CanaryStep) else 0
+
+
+def mirror(step: Step) -> int:
+    return round(step.shadow.percent * WHOLE / 100) if isinstance(step, ShadowStep) else 0
+
+
+def label(step: Step) -> str:
+    return f"canary {step.canary.weight:g} %" if isinstance(step, CanaryStep) else f"shadow {step.shadow.percent:g} %"
+
+
+def _expect(state: State, phase: Phase) -> State:
+    if state.phase is not phase:
+        raise NotNow(f"the rollout is {state.phase}, not {phase}")
+    return state
+
+
+def _judged(spec: RolloutSpec, state: State, verdict: Verdict, now: float) -> State:
+    if state.phase not in _DRIVEN:
+        return state
+    if verdict.outcome is Outcome.FAIL:
+        return _back(state, verdict.reason, "gate", now)
+    if state.phase is Phase.WAITING or state.paused_at is not None:
+        return state
+    step = spec.steps[state.step]
+    options = step.canary if isinstance(step, CanaryStep) else step.shadow
+    held = verdict.requests >= options.hold.min_requests and now - state.since >= (options.hold.duration or 0)
+    enough = {Outcome.PASS} if options.until == "decided" else {Outcome.PASS, Outcome.UNDECIDED}
+    if held and verdict.outcome in enough:
+        return _next(spec, state, now)
+    if now - state.since < options.timeout:
+        return state
+    reason = f"{label(step)} was {verdict.outcome} when its timeout of {options.timeout:g} s ended"
+    if options.on_timeout == "rollback":
+        return _back(state, reason, "undecided", now)
+    return replace(state, phase=Phase.WAITING, reason=reason, since=now)
+
+
+def _next(spec: RolloutSpec, state: State, now: float) -> State:
+    if state.step + 1 < len(spec.steps):
+        return replace(state, step=state.step + 1, since=now)
+    return replace(state, phase=Phase.PROMOTING, since=now, reason="every step passed")
+
+
+def _back(state: State, reason: str, ending: Ending, now: float) -> State:
+    return replace(state, phase=Phase.ROLLING_BACK, since=now, reason=reason, ending=ending, paused_at=None)
+
+
+def _commanded(state: State, said: Commanded, now: float) -> State:
+    who = f"{said.command} by {said.by}" + (f": {said.comment}" if said.comment else "")
+    if said.command == "abort" and state.phase in (Phase.PENDING, Phase.BUILDING):
+        return replace(state, phase=Phase.FAILED, since=now, reason=who, ending="by_hand")
+    if state.phase not in _DRIVEN:
+        raise NotNow(f"cannot {said.command}: the rollout is {state.phase}")
+    match said.command:
+        case "abort":
+            return _back(state, who, "by_hand", now)
+        case "promote":
+            return replace(state, phase=Phase.PROMOTING, since=now, reason=who, ending="by_hand", paused_at=None)
+        case "pause":
+            return state if state.paused_at is not None else replace(state, paused_at=now)
+        case "resume":
+            if state.paused_at is None:
+                return state
+            return replace(state, paused_at=None, since=state.since + now - state.paused_at)
+
+
+def _broke(state: State, happening: Broke, now: float) -> State:
+    if state.phase in (Phase.PENDING, Phase.BUILDING):
+        ending: Ending = "refused" if happening.refused else "broken"
+        return replace(state, phase=Phase.FAILED, since=now, reason=happening.reason, ending=ending)
+    if state.phase in (*_DRIVEN, Phase.PROMOTING):
+        return _back(state, happening.reason, "broken", now)
+    return state
+
+
+def _settled(state: State, now: float) -> State:
+    after = {Phase.PROMOTING: Phase.SUCCEEDED, Phase.ROLLING_BACK: Phase.ROLLED_BACK}
+    if state.phase not in after:
+        raise NotNow(f"nothing to settle: the rollout is {state.phase}")
+    return replace(state, phase=after[state.phase], since=now)

@@ -1,0 +1,219 @@
+"""The rollouts' memory: an append-only event log per rollout, in SQLite or, by URL, PostgreSQL.
+
+The unique key (rollout, sequence) is the fence: of two controllers that act on the same state, one loses the write.
+A unique index keeps one open rollout per model. The lease says who drives; it is only a courtesy, the fence decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+from sqlalchemy import Connection, create_engine, event, insert, select, update
+from sqlalchemy.exc import IntegrityError, OperationalError
+
+from lockgate.rollout.advance import advance
+from lockgate.rollout.errors import AlreadyOpen, Fenced, NoRollout
+from lockgate.rollout.progress import Progress
+from lockgate.rollout.spec import RolloutSpec
+from lockgate.rollout.state import HAPPENING, STATE, Happening, Opened, State
+from lockgate.rollout.tables import METADATA, events, leases, progress, rollouts
+
+_PROGRESS: TypeAdapter[Progress] = TypeAdapter(Progress)
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """A rollout as it was opened. `subject` says what it is about (versions, digests); `document` is the whole spec."""
+
+    id: str
+    model: str
+    spec: RolloutSpec
+    subject: Mapping[str, str]
+    document: Mapping[str, Any]
+    opened_at: float
+    closed_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of the log: what happened, and the state after it."""
+
+    sequence: int
+    at: float
+    happening: Happening
+    state: State
+
+
+class Store:
+    def __init__(self, url: str) -> None:
+        if url.startswith("sqlite:///"):
+            Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        self._engine = create_engine(url)
+        if self._engine.dialect.name == "sqlite":
+            event.listen(self._engine, "connect", _sqlite_pragmas)
+        try:
+            METADATA.create_all(self._engine)
+        except OperationalError:  # another process created the tables between our look and our act
+            METADATA.create_all(self._engine)
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def open(self, rollout: Rollout, now: float) -> None:
+        """Write the rollout and its first event. Raises `AlreadyOpen` when the model has an open one."""
+        try:
+            with self._engine.begin() as db:
+                db.execute(
+                    insert(rollouts).values(
+                        id=rollout.id,
+                        model=rollout.model,
+                        spec=rollout.spec.model_dump(mode="json"),
+                        subject=dict(rollout.subject),
+                        document=dict(rollout.document),
+                        opened_at=now,
+                    )
+                )
+                db.execute(insert(leases).values(rollout=rollout.id, owner="", until=0.0))
+                _append(db, rollout, Event(0, now, Opened(), State()), Opened(), now)
+        except IntegrityError as error:
+            open_one = self.open_of(rollout.model)
+            if open_one is None:
+                raise
+            raise AlreadyOpen(
+                f"{rollout.model} has an open rollout, {open_one.id}: finish it with `lockgate run`, or end it with"
+                f" `lockgate abort {open_one.id}`"
+            ) from error
+
+    def rollout(self, rollout_id: str) -> Rollout:
+        with self._engine.begin() as db:
+            row = db.execute(select(rollouts).where(rollouts.c.id == rollout_id)).mappings().first()
+        if row is None:
+            raise NoRollout(f"there is no rollout {rollout_id}; `lockgate status` lists the open ones")
+        return _rollout(row)
+
+    def open_of(self, model: str) -> Rollout | None:
+        return next((r for r in self.rollouts(model) if r.closed_at is None), None)
+
+    def rollouts(self, model: str | None = None) -> list[Rollout]:
+        """Newest first."""
+        query = select(rollouts).order_by(rollouts.c.opened_at.desc(), rollouts.c.id.desc())
+        if model is not None:
+            query = query.where(rollouts.c.model == model)
+        with self._engine.begin() as db:
+            return [_rollout(row) for row in db.execute(query).mappings()]
+
+    def close_rollout(self, rollout_id: str, now: float) -> None:
+        with self._engine.begin() as db:
+            db.execute(
+                update(rollouts)
+                .where(rollouts.c.id == rollout_id, rollouts.c.closed_at.is_(None))
+                .values(closed_at=now)
+            )
+
+    def events(self, rollout_id: str) -> list[Event]:
+        query = select(events).where(events.c.rollout == rollout_id).order_by(events.c.sequence)
+        with self._engine.begin() as db:
+            return [_event(row) for row in db.execute(query).mappings()]
+
+    def last(self, rollout_id: str) -> Event:
+        query = select(events).where(events.c.rollout == rollout_id).order_by(events.c.sequence.desc()).limit(1)
+        with self._engine.begin() as db:
+            row = db.execute(query).mappings().first()
+        if row is None:
+            raise NoRollout(f"there is no rollout {rollout_id}")
+        return _event(row)
+
+    def append(self, rollout: Rollout, after: Event, happening: Happening, now: float) -> Event:
+        """Record what happened after `after`. Raises `Fenced` when somebody else recorded something first."""
+        try:
+            with self._engine.begin() as db:
+                return _append(db, rollout, after, happening, now)
+        except IntegrityError as error:
+            raise Fenced(f"another controller recorded event {after.sequence + 1} of {rollout.id} first") from error
+
+    def lease(self, rollout_id: str, owner: str, now: float, ttl: float) -> bool:
+        """Take or renew the lease until `now + ttl`; False when somebody else holds it."""
+        free = (leases.c.owner == owner) | (leases.c.until < now)
+        with self._engine.begin() as db:
+            done = db.execute(
+                update(leases).where(leases.c.rollout == rollout_id, free).values(owner=owner, until=now + ttl)
+            )
+        return bool(done.rowcount)
+
+    def release(self, rollout_id: str, owner: str) -> None:
+        with self._engine.begin() as db:
+            db.execute(
+                update(leases)
+                .where(leases.c.rollout == rollout_id, leases.c.owner == owner)
+                .values(owner="", until=0.0)
+            )
+
+    def holder(self, rollout_id: str, now: float) -> str:
+        """Who drives the rollout now; empty when nobody does."""
+        with self._engine.begin() as db:
+            row = db.execute(select(leases).where(leases.c.rollout == rollout_id)).mappings().first()
+        return str(row["owner"]) if row and row["until"] >= now else ""
+
+    def save_progress(self, rollout_id: str, value: Progress) -> None:
+        document = _PROGRESS.dump_python(value, mode="json")
+        with self._engine.begin() as db:
+            done = db.execute(update(progress).where(progress.c.rollout == rollout_id).values(document=document))
+            if not done.rowcount:
+                db.execute(insert(progress).values(rollout=rollout_id, document=document))
+
+    def progress(self, rollout_id: str) -> Progress | None:
+        with self._engine.begin() as db:
+            row = db.execute(select(progress).where(progress.c.rollout == rollout_id)).mappings().first()
+        return _PROGRESS.validate_python(row["document"]) if row else None
+
+
+def _append(db: Connection, rollout: Rollout, after: Event, happening: Happening, now: float) -> Event:
+    line = Event(after.sequence + 1, now, happening, advance(rollout.spec, after.state, happening, now))
+    db.execute(
+        insert(events).values(
+            rollout=rollout.id,
+            sequence=line.sequence,
+            at=now,
+            happening=HAPPENING.dump_python(happening, mode="json"),
+            state=STATE.dump_python(line.state, mode="json"),
+        )
+    )
+    return line
+
+
+def _rollout(row: Mapping[Any, Any]) -> Rollout:
+    return Rollout(
+        row["id"],
+        row["model"],
+        RolloutSpec.model_validate(row["spec"]),
+        row["subject"],
+        row["document"],
+        row["opened_at"],
+        row["closed_at"],
+    )
+
+
+def _event(row: Mapping[Any, Any]) -> Event:
+    return Event(
+        row["sequence"], row["at"], HAPPENING.validate_python(row["happening"]), STATE.validate_python(row["state"])
+    )
+
+
+def _sqlite_pragmas(connection: Any, _record: Any) -> None:
+    connection.execute("pragma journal_mode=wal")
+    connection.execute("pragma busy_timeout=10000")
+    connection.execute("pragma foreign_keys=on")
+
+
+@contextmanager
+def opened(url: str) -> Iterator[Store]:
+    store = Store(url)
+    try:
+        yield store
+    finally:
+        store.close()
