@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
@@ -49,6 +49,13 @@ def size(value: object) -> int:
     raise ValueError(f"{value!r} is not a size; write a number and a unit (B, KiB, MiB, GiB), like 16MiB")
 
 
+def _written(unit: str) -> PlainSerializer:
+    """Written as JSON, a quantity keeps its unit, so that it can be read again."""
+    return PlainSerializer(
+        lambda v: f"{v:.9f}".rstrip("0").rstrip(".") + unit, return_type=str, when_used="json-unless-none"
+    )
+
+
 def _text(pattern: str, example: str) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "pattern": pattern, "examples": [example]})
 
@@ -59,8 +66,12 @@ def _number_or_percent(example: str) -> WithJsonSchema:
     )
 
 
-Seconds = Annotated[float, BeforeValidator(seconds), Field(gt=0), _text(rf"^({_NUMBER}(ms|s|m|h|d))+$", "30m")]
+Seconds = Annotated[
+    float, BeforeValidator(seconds), Field(gt=0), _written("s"), _text(rf"^({_NUMBER}(ms|s|m|h|d))+$", "30m")
+]
 Share = Annotated[float, BeforeValidator(share), Field(ge=0, le=1), _number_or_percent("0.5%")]
 Margin = Annotated[float, BeforeValidator(share), Field(ge=0), _number_or_percent("20%")]
 Percent = Annotated[float, BeforeValidator(percent), Field(gt=0, le=100), _number_or_percent("5%")]
-Bytes = Annotated[int, BeforeValidator(size), Field(gt=0), _text(rf"^{_NUMBER}\s*(B|[KMG]i?B)$", "16MiB")]
+Bytes = Annotated[
+    int, BeforeValidator(size), Field(gt=0), _written("B"), _text(rf"^{_NUMBER}\s*(B|[KMG]i?B)$", "16MiB")
+]
