@@ -25,6 +25,8 @@ LEASE = 15.0
 
 Sides = Mapping[str, tuple[Endpoint, ...]]
 _MEASURED = (Phase.PROGRESSING, Phase.WAITING)
+_UNROUTED = (Phase.PENDING, Phase.BUILDING, Phase.FAILED)
+"""Traffic is as it was before the rollout."""
 
 
 class Controller:
@@ -54,6 +56,8 @@ class Controller:
 
     def conform(self, state: State, now: float) -> None:
         """Make the data plane serve what the state asks for, and start a step's counts when its routes are on."""
+        if state.phase in _UNROUTED:
+            return
         wanted = routes(self.rollout.spec, state, self._sides(), self.rollout.id)
         if self._router.applied() != wanted:
             self._router.apply(wanted)

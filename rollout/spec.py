@@ -11,11 +11,42 @@ from lockgate.monitoring.units import Bytes, Margin, Percent, Seconds, Share
 
 
 class _Section(BaseModel):
+    """A check across fields starts its sentence with the field that is to blame: `field.below: sentence`."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def _header(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9-]+", value):
+        raise ValueError(f"{value!r} is not a header's name; use letters, digits and '-', like x-user-id")
+    return value
+
+
+def _address(value: object) -> str:
+    host, _, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
+    if not re.fullmatch(r"[1-9][0-9]{0,4}", port) or int(port) > _LAST_PORT:
+        raise ValueError("needs an address and a port from 1 to 65535, like 127.0.0.1:8080")
+    try:
+        IPv4Address(host)
+    except ValueError:
+        raise ValueError(f"{value!r} needs an IPv4 address before the port, like 127.0.0.1:8080") from None
+    return str(value)
+
+
+_LAST_PORT = 65_535
+Address = Annotated[
+    str,
+    BeforeValidator(_address),
+    WithJsonSchema({"type": "string", "pattern": r"^[0-9]{1,3}(\.[0-9]{1,3}){3}:[1-9][0-9]{0,4}$"}),
+]
+
+
 class HeaderName(_Section):
-    header: str = Field(pattern=r"^[A-Za-z0-9-]+$", description="Name of a request header.")
+    """A request header."""
+
+    header: Annotated[str, AfterValidator(_header)] = Field(
+        description="Name of a request header.", json_schema_extra={"pattern": "^[A-Za-z0-9-]+$"}
+    )
 
 
 class Failover(_Section):
@@ -25,34 +56,42 @@ class Failover(_Section):
 
 
 class Traffic(_Section):
-    listen: str = Field(default="127.0.0.1:8080", description="Address and port that clients send to.")
-    metrics: str = Field(default="127.0.0.1:9901", description="Address and port of the router's Prometheus metrics.")
+    """Where clients send to, and how a request finds its variant."""
+
+    listen: Address = Field(default="127.0.0.1:8080", description="Address and port that clients send to.")
+    metrics: Address = Field(
+        default="127.0.0.1:9901", description="Address and port of the router's Prometheus metrics."
+    )
     sticky: HeaderName = Field(
         default=HeaderName(header="x-user-id"), description="Requests with the same value get the same variant."
     )
     force: HeaderName = Field(
         default=HeaderName(header="x-lockgate-variant"), description="`stable` or `candidate` picks the variant."
     )
-    failover: Failover = Failover()
+    failover: Failover = Field(default=Failover(), description="When stable answers in the candidate's place.")
     timeout: Seconds = Field(default=10.0, description="The whole request, retries included.")
     max_body: Bytes = Field(default=16 * 2**20, le=256 * 2**20, description="Larger bodies are refused with 413.")
 
-    @field_validator("listen", "metrics")
-    @classmethod
-    def _address(cls, value: str) -> str:
-        host, _, port = value.rpartition(":")
-        if not port.isdigit() or not 0 < int(port) < 65_536:
-            raise ValueError(f"{value!r} needs a port from 1 to 65535, like 127.0.0.1:8080")
-        try:
-            IPvAnyAddress(host)  # type: ignore[operator]
-        except ValueError:
-            raise ValueError(f"{value!r} needs an IPv4 address before the port, like 127.0.0.1:8080") from None
-        return value
-
     @model_validator(mode="after")
     def _two_ports(self) -> Self:
-        if self.listen == self.metrics:
-            raise ValueError(f"listen and metrics are both {self.listen}; give them different ports")
+        (host, port), (other, same) = self.listen.split(":"), self.metrics.split(":")
+        if port == same and (host == other or "0.0.0.0" in {host, other}):  # noqa: S104 - compared, never bound
+            raise ValueError(f"metrics: {self.metrics} is taken by listen, {self.listen}; choose another port")
+        return self
+
+    @model_validator(mode="after")
+    def _two_headers(self) -> Self:
+        if self.sticky.header.lower() == self.force.header.lower():
+            raise ValueError(f"force.header: {self.force.header!r} is the sticky header too; choose another one")
+        return self
+
+    @model_validator(mode="after")
+    def _stable_gets_its_turn(self) -> Self:
+        if self.failover.deadline >= self.timeout:
+            raise ValueError(
+                f"failover.deadline: {seconds_text(self.failover.deadline)} leaves stable no time to answer; it must "
+                f"be shorter than the traffic's timeout of {seconds_text(self.timeout)}"
+            )
         return self
 
 
@@ -64,7 +103,7 @@ class Hold(_Section):
 
 
 class _Step(_Section):
-    hold: Hold = Hold()
+    hold: Hold = Field(default=Hold(), description="The least that the step lasts.")
     until: Literal["decided", "held"] = Field(
         default="decided",
         description="`decided`: every gate must pass. `held`: going on needs only that no gate fails.",
@@ -73,6 +112,15 @@ class _Step(_Section):
     on_timeout: Literal["rollback", "hold"] = Field(
         default="rollback", description="`rollback`, or `hold` and wait for a person's `promote` or `abort`."
     )
+
+    @model_validator(mode="after")
+    def _ends_after_its_hold(self) -> Self:
+        if self.hold.duration and self.hold.duration >= self.timeout:
+            raise ValueError(
+                f"hold.duration: {seconds_text(self.hold.duration)} is never reached; the step's timeout ends it after "
+                f"{seconds_text(self.timeout)}"
+            )
+        return self
 
 
 class Shadow(_Step):
@@ -88,47 +136,112 @@ class Canary(_Step):
 
 
 class ShadowStep(_Section):
-    shadow: Shadow
+    """A step that only watches."""
+
+    shadow: Shadow = Field(description="A copy of live requests goes to the candidate; its answers are thrown away.")
 
 
 class CanaryStep(_Section):
-    canary: Canary
+    """A step that serves."""
+
+    canary: Canary = Field(description="Live requests are answered by the candidate.")
 
 
 class ErrorRate(_Section):
     """Fails when the candidate's share of failed requests exceeds stable's by more than the margin."""
 
-    metric: Literal["error_rate"]
+    metric: Literal["error_rate"] = Field(description="What is measured.")
     margin: Share = Field(default=0.005, description="Tolerated harm, as a difference of shares.")
 
 
 class Latency(_Section):
     """Fails when the candidate's quantile exceeds stable's by more than the margin."""
 
-    metric: Literal["latency"]
-    quantile: float = Field(default=0.99, gt=0, lt=1)
+    metric: Literal["latency"] = Field(description="What is measured.")
+    quantile: float = Field(default=0.99, gt=0, lt=1, description="Which quantile of the latencies is compared.")
     margin: Margin = Field(default=0.2, description="Tolerated harm, relative to stable's quantile.")
     slack: Seconds = Field(default=0.002, description="And this much, for models that answer in a few milliseconds.")
 
 
+_KINDS = ("shadow", "canary")
+
+
+def _one_kind(value: object) -> object:
+    """A mapping with exactly one key says what step it is; everything else gets a sentence of its own."""
+    if not isinstance(value, dict):
+        if isinstance(value, ShadowStep | CanaryStep):
+            return value
+        raise ValueError("a step is a mapping with one key, like `canary: {weight: 5}`")  # noqa: TRY004 - pydantic's
+    known = [key for key in value if key in _KINDS]
+    if len(known) > 1:
+        raise ValueError(f"{' and '.join(known)} are two steps; start each with its own '-'")
+    if strange := [str(key) for key in value if key not in _KINDS]:
+        raise ValueError(_strange_kind(strange, known))
+    if not known:
+        raise ValueError("an empty step; write shadow or canary, like `canary: {weight: 5}`")
+    return value
+
+
+def _strange_kind(strange: list[str], known: list[str]) -> str:
+    if known:
+        return f"{', '.join(strange)} beside {known[0]}; indent its fields so that they stand below {known[0]}"
+    near = get_close_matches(strange[0], _KINDS, n=1)
+    question = f"; did you mean {near[0]!r}?" if near else ""
+    return f"unknown step {strange[0]!r}; this version knows shadow and canary{question}"
+
+
+def _kind(value: object) -> str:
+    """Which member of the union a step is, so that its errors are about that member alone."""
+    if isinstance(value, dict):
+        return str(next(iter(value)))
+    return "shadow" if isinstance(value, ShadowStep) else "canary"
+
+
 Gate = Annotated[ErrorRate | Latency, Field(discriminator="metric")]
-Step = ShadowStep | CanaryStep
+Step = Annotated[
+    Annotated[ShadowStep, Tag("shadow")] | Annotated[CanaryStep, Tag("canary")],
+    Discriminator(_kind),
+    BeforeValidator(_one_kind),
+]
+
+
+def _gate_name(value: str) -> str:
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", value):
+        raise ValueError("a gate's name starts with a lowercase letter and goes on with those, digits and '_'")
+    return value
+
+
+GateName = Annotated[
+    str, AfterValidator(_gate_name), WithJsonSchema({"type": "string", "pattern": "^[a-z][a-z0-9_]*$"})
+]
 
 PROFILES = {"fast": 0.05, "default": 0.05, "strict": 0.01}
 
 
 class RolloutSpec(_Section):
-    traffic: Traffic = Traffic()
-    steps: tuple[Step, ...] = Field(min_length=1)
-    gates: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], Gate] = Field(min_length=1)
-    profile: Literal["fast", "default", "strict"] = "default"
+    """Who gets the traffic, step by step, and what must hold at each step."""
 
-    @field_validator("steps")
-    @classmethod
-    def _rising(cls, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    traffic: Traffic = Field(default=Traffic(), description="Where clients send to, and how a request is routed.")
+    steps: tuple[Step, ...] = Field(
+        min_length=1, description="In their order; after the last one the candidate is promoted."
+    )
+    gates: dict[GateName, Gate] = Field(
+        min_length=1, description="Named conditions that every step must meet; each compares candidate with stable."
+    )
+    profile: Literal["fast", "default", "strict"] = Field(
+        default="default", description="How sure a verdict must be: alpha 0.05, 0.05 or 0.01."
+    )
+
+    @model_validator(mode="after")
+    def _rising(self) -> Self:
         """Weights rise, so that no user is moved back from candidate to stable by a step."""
-        weights = [s.canary.weight for s in steps if isinstance(s, CanaryStep)]
-        for before, after in pairwise(weights):
-            if after <= before:
-                raise ValueError(f"canary weights must rise from step to step; {after:g} follows {before:g}")
-        return steps
+        before = 0.0
+        for index, step in enumerate(self.steps):
+            if isinstance(step, CanaryStep):
+                if step.canary.weight <= before:
+                    raise ValueError(
+                        f"steps[{index}].canary.weight: weights must rise from canary to canary; "
+                        f"{step.canary.weight:g} follows {before:g}"
+                    )
+                before = step.canary.weight
+        return self

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from lockgate.monitoring.units import Bytes, Seconds, Share
+from lockgate.monitoring.units import Bytes, Seconds, Share, seconds_text
 
 TargetName = Literal["onnxruntime", "eager"]
 
 
 class _Section(BaseModel):
+    """A check across fields starts its sentence with the field that is to blame: `field.below: sentence`."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
@@ -26,18 +28,19 @@ class Parity(_Section):
 
 def _distinct(targets: tuple[str, ...]) -> tuple[str, ...]:
     if repeated := sorted({t for t in targets if targets.count(t) > 1}):
-        raise ValueError(f"named twice: {', '.join(repeated)}")
+        raise ValueError(f"named twice: {', '.join(repeated)}; a target is tried once, so name it once")
     return targets
 
 
 class Compile(_Section):
     """Targets in the order of preference: the first one that the model supports and that keeps parity is served."""
 
-    targets: Annotated[tuple[TargetName, ...], Field(min_length=1), AfterValidator(_distinct)] = (
-        "onnxruntime",
-        "eager",
+    targets: Annotated[tuple[TargetName, ...], Field(min_length=1), AfterValidator(_distinct)] = Field(
+        default=("onnxruntime", "eager"),
+        description="In the order of preference.",
+        json_schema_extra={"uniqueItems": True},
     )
-    parity: Parity = Parity()
+    parity: Parity = Field(default=Parity(), description="What keeps parity.")
 
 
 class Batching(_Section):
@@ -50,13 +53,27 @@ class Batching(_Section):
 
 
 class Replicas(_Section):
+    """How many processes serve each variant."""
+
     min: int = Field(default=1, ge=1, le=64, description="Replicas of each variant that are kept running.")
 
 
 class ServiceSpec(_Section):
-    compile: Compile = Compile()
-    batching: Batching = Batching()
-    replicas: Replicas = Replicas()
+    """How a model version is compiled, packaged and served."""
+
+    compile: Compile = Field(default=Compile(), description="What the model is compiled to.")
+    batching: Batching = Field(default=Batching(), description="How requests are grouped for the engine.")
+    replicas: Replicas = Field(default=Replicas(), description="How many processes serve each variant.")
     max_body: Bytes = Field(default=16 * 2**20, le=256 * 2**20, description="Largest request body that is answered.")
     timeout: Seconds = Field(default=10.0, description="A request that takes longer is answered with 504.")
     ready_within: Seconds = Field(default=120.0, description="A replica that is not ready by then is given up.")
+
+    @model_validator(mode="after")
+    def _outlasts_the_wait(self) -> Self:
+        latency = self.batching.max_latency
+        if latency and latency >= self.timeout:
+            raise ValueError(
+                f"batching.max_latency: a lone request would wait {seconds_text(latency)} for more rows, "
+                f"but it is given up after the service's timeout of {seconds_text(self.timeout)}"
+            )
+        return self

@@ -1,0 +1,126 @@
+"""Model version → bento, in a process of its own: fetch, load, compile, prove parity, package.
+
+The process keeps torch and its threads out of the controller, and a compiler that crashes takes only itself down.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from lockgate.flows.home import Home, home
+from lockgate.flows.spec import Spec
+from lockgate.registry.errors import RegistryError
+from lockgate.registry.words import ModelVersion
+from lockgate.services.errors import PackagingFailed, ServiceError
+from lockgate.services.words import Bento, ParityEvidence
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """A bento, and what was proven of the artifact inside."""
+
+    bento: Bento
+    parity: ParityEvidence
+    skipped: tuple[tuple[str, str], ...]
+
+
+_BUILD = TypeAdapter(Build)
+_VERSION = TypeAdapter(ModelVersion)
+_SAY = "lockgate-step "
+
+
+def build(spec: Spec, version: ModelVersion, where: Home, say: Callable[[str], None]) -> Build:
+    """The bento of a model version; made once, found again after. `say` gets a line for each stage.
+
+    Raises the `RegistryError` or `ServiceError` that the process met.
+    """
+    request = json.dumps({"spec": spec.document, "version": asdict(version)})
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "lockgate.flows.build"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "LOCKGATE_HOME": str(where.root)},
+    )
+    with worker:
+        try:
+            return _answer(worker, request, version, say)
+        finally:
+            if worker.poll() is None:
+                worker.kill()
+
+
+def _answer(worker: subprocess.Popen[str], request: str, version: ModelVersion, say: Callable[[str], None]) -> Build:
+    assert worker.stdin is not None  # noqa: S101 - we asked for the pipes
+    assert worker.stdout is not None  # noqa: S101
+    assert worker.stderr is not None  # noqa: S101
+    worker.stdin.write(request)
+    worker.stdin.close()
+    noise: list[str] = []
+    for line in worker.stderr:
+        if line.startswith(_SAY):
+            say(line.removeprefix(_SAY).strip())
+        else:
+            noise.append(line.rstrip())
+    said = worker.stdout.read().strip().splitlines()
+    code = worker.wait()
+    if code or not said:
+        tail = "\n".join(noise[-15:])
+        raise PackagingFailed(f"building {version} ended with code {code}; its last words were:\n{tail}")
+    answer = json.loads(said[-1])
+    if "error" in answer:
+        raise _error(answer["error"])(answer["sentence"])
+    return _BUILD.validate_python(answer)
+
+
+def _error(name: str) -> type[Exception]:
+    known = {kind.__name__: kind for root in (RegistryError, ServiceError) for kind in (root, *root.__subclasses__())}
+    return known.get(name, PackagingFailed)
+
+
+def _work(document: dict[str, Any], version: ModelVersion, say: Callable[[str], None]) -> Build:
+    from lockgate.registry.mlflow_registry import MlflowRegistry
+    from lockgate.registry.source import check_batches, load_source
+    from lockgate.services.build import compile_model
+    from lockgate.services.package import package
+
+    spec, where = Spec.of(document), home()
+    say(f"fetching {version}")
+    fetched = MlflowRegistry(where.models).fetch(version)
+    source = load_source(fetched, spec.model.trust)
+    check_batches(source)
+    say(f"compiling {version} for {', '.join(spec.service.compile.targets)}")
+    artifact = compile_model(source, spec.service, where.artifacts)
+    say(f"packaging {version} as {artifact.target}")
+    bento = package(fetched, artifact, name=spec.name, spec=spec.service, spec_hash=spec.service_digest)
+    return Build(bento, artifact.parity, artifact.skipped)
+
+
+def main() -> None:
+    """Read a request from standard input, answer on standard output; words of progress go to standard error."""
+    out = os.dup(1)
+    os.dup2(2, 1)  # compilers print; the answer must stay alone on its line
+    request = json.loads(sys.stdin.read())
+
+    def say(text: str) -> None:
+        print(f"{_SAY}{text}", file=sys.stderr, flush=True)
+
+    try:
+        answer = _BUILD.dump_python(_work(request["spec"], _VERSION.validate_python(request["version"]), say), mode="json")
+    except (RegistryError, ServiceError) as error:
+        answer = {"error": type(error).__name__, "sentence": str(error)}
+    os.write(out, json.dumps(answer).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    main()

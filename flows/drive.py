@@ -1,0 +1,172 @@
+"""Drive an open rollout to its end: the loop around the controller's tick, in plain code.
+
+What a phase asks for beyond routes happens here: the alias when promoting, replicas that died, and the side that is no
+longer needed. Every line may be repeated: a driver that was killed anywhere is followed by one that starts over.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from lockgate.flows.outbox import Outbox
+from lockgate.flows.release import bento_of, tidy
+from lockgate.flows.world import World
+from lockgate.registry.errors import Conflict, NoSuchVersion, RegistryError
+from lockgate.rollout.controller import Controller
+from lockgate.rollout.errors import Fenced, RouterError
+from lockgate.rollout.progress import Progress
+from lockgate.rollout.state import Broke, Settled, State
+from lockgate.rollout.store import Event, Rollout
+from lockgate.rollout.words import Phase
+from lockgate.services.errors import NotReady
+from lockgate.services.words import Bento
+
+TICK = 1.0
+_DEATHS = 3
+"""Of a candidate's replicas in one drive, before it is given up."""
+
+
+class Watcher(Protocol):
+    """Sees every tick."""
+
+    def __call__(self, event: Event, progress: Progress | None) -> None: ...
+
+
+@dataclass
+class Healer:
+    """Brings replicas back that died, beside the loop: a start takes seconds, and a tick must not wait for it."""
+
+    world: World
+    deaths: dict[str, int] = field(default_factory=dict)
+    _thread: threading.Thread | None = None
+
+    def look(self, facts: Mapping[str, str], sides: tuple[str, ...]) -> None:
+        if self._thread is not None and self._thread.is_alive():
+            return
+        wanted = self.world.spec.service.replicas.min
+        for side in sides:
+            bento = bento_of(facts, side, self.world.spec.model.name)
+            if len(self.world.served(bento.tag)) < wanted:
+                self.deaths[side] = self.deaths.get(side, 0) + 1
+                self._thread = threading.Thread(target=self._start, args=(bento, wanted), name="healer", daemon=True)
+                self._thread.start()
+                return
+
+    def _start(self, bento: Bento, count: int) -> None:
+        with suppress(NotReady):  # the next look counts it as another death
+            self.world.platform.start(bento, count)
+
+    def join(self) -> None:
+        if self._thread is not None:
+            self._thread.join()
+
+
+def drive(
+    world: World, rollout: Rollout, me: str, watch: Watcher, pause: Callable[[float], object] = time.sleep
+) -> State:
+    """Tick until the rollout is over and what it no longer needs is gone; its last state.
+
+    Raises `Fenced` when another driver took the rollout.
+    """
+    healer = Healer(world)
+    with Outbox() as outbox:
+        controller = Controller(
+            rollout, world.store, world.router, world.source, lambda: world.sides(_facts(world, rollout))
+        )
+        try:
+            return _loop(_Drive(world, rollout, controller, healer, outbox), me, watch, pause)
+        finally:
+            healer.join()
+            world.store.release(rollout.id, me)
+
+
+@dataclass
+class _Drive:
+    world: World
+    rollout: Rollout
+    controller: Controller
+    healer: Healer
+    outbox: Outbox
+    noted: str = ""
+
+
+def _facts(world: World, rollout: Rollout) -> Mapping[str, str]:
+    return world.store.last(rollout.id).state.facts
+
+
+def _loop(d: _Drive, me: str, watch: Watcher, pause: Callable[[float], object]) -> State:
+    while True:
+        started = time.monotonic()
+        try:
+            event = _turn(d, me)
+        except RouterError:
+            d.world.router.start_again()
+        except Fenced:
+            if d.world.store.holder(d.rollout.id, time.time()) != me:
+                raise
+        else:
+            _note(d, event.state)
+            watch(event, d.world.store.progress(d.rollout.id))
+            if event.state.phase.over:
+                _clear(d)
+                return event.state
+        pause(max(0.0, TICK - (time.monotonic() - started)))
+
+
+def _turn(d: _Drive, me: str) -> Event:
+    now = time.time()
+    event = d.controller.tick(me, now)
+    state = event.state
+    if state.phase is Phase.PROMOTING and (ready := _move_alias(d, event)):
+        event = ready
+        d.controller.conform(event.state, now)
+    elif state.phase is Phase.ROLLING_BACK:  # the tick has verified that stable answers everything
+        event = d.controller.record(event, Settled(), now)
+        d.controller.conform(event.state, now)
+    if not event.state.phase.over and event.state.facts:
+        d.healer.look(event.state.facts, ("stable", "candidate"))
+        if d.healer.deaths.get("candidate", 0) > _DEATHS:
+            event = d.controller.record(event, Broke(f"the candidate's replicas died {_DEATHS} times"), now)
+    return event
+
+
+def _move_alias(d: _Drive, event: Event) -> Event | None:
+    """Point @champion at the candidate once it answers everything; None while the registry does not answer."""
+    subject = d.rollout.subject
+    expected = subject["stable"] if d.world.spec.model.stable == "@champion" else None
+    if not d.world.sides(event.state.facts)["candidate"]:
+        return None  # its replicas are coming back; stable answers meanwhile
+    try:
+        d.world.registry.assign(subject["model"], subject["candidate"], expected=expected)
+    except (Conflict, NoSuchVersion) as error:
+        return d.controller.record(event, Broke(str(error)), time.time())
+    except RegistryError:
+        return None
+    return d.controller.record(event, Settled(), time.time())
+
+
+def _clear(d: _Drive) -> None:
+    """Stop the side that lost, and close the rollout."""
+    d.healer.join()
+    tidy(d.world)
+    d.world.store.close_rollout(d.rollout.id, time.time())
+
+
+def _note(d: _Drive, state: State) -> None:
+    """Show the phase on the version's page in the registry, whenever it changes."""
+    mark = f"{state.phase}/{state.step}"
+    if mark == d.noted:
+        return
+    d.noted = mark
+    tags = {"rollout": d.rollout.id, "phase": str(state.phase)}
+    if digest := state.facts.get("candidate_digest"):
+        tags["artifact_digest"] = digest
+    if state.phase.over:
+        tags["decision"] = f"{state.phase}: {state.reason}"
+    subject = d.rollout.subject
+    d.outbox.put("tags in MLflow", lambda: d.world.registry.annotate(subject["model"], subject["candidate"], tags))

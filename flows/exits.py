@@ -1,0 +1,58 @@
+"""Which exit code each kind of end has."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from lockgate.flows.errors import FlowError
+from lockgate.registry.errors import NoSuchVersion, RegistryDown, RegistryError, Unusable, Untrusted
+from lockgate.rollout.errors import AlreadyOpen, Fenced, NoRollout, NotNow, RolloutError, RouterError
+from lockgate.rollout.state import State
+from lockgate.rollout.words import Phase
+from lockgate.services.errors import ServiceError
+
+
+class Exit(IntEnum):
+    DONE = 0
+    """Promoted, or there was nothing to do."""
+    UNEXPECTED = 1
+    BAD_SPEC = 2
+    MISSING_PART = 3
+    ROLLED_BACK = 10
+    UNDECIDED = 11
+    REFUSED = 12
+    """The candidate cannot be served: not there, no signature, parity, not ready."""
+    BUSY = 13
+    """Somebody else drives the rollout, or the model has another open one."""
+
+
+_BY_ERROR: tuple[tuple[type[Exception], Exit], ...] = (
+    (RegistryDown, Exit.MISSING_PART),
+    (RouterError, Exit.MISSING_PART),
+    (NoSuchVersion, Exit.REFUSED),
+    (Unusable, Exit.REFUSED),
+    (Untrusted, Exit.REFUSED),
+    (ServiceError, Exit.REFUSED),
+    (AlreadyOpen, Exit.BUSY),
+    (Fenced, Exit.BUSY),
+    (NotNow, Exit.BAD_SPEC),
+    (NoRollout, Exit.BAD_SPEC),
+    (RegistryError, Exit.MISSING_PART),
+    (RolloutError, Exit.UNEXPECTED),
+)
+
+
+def code_of(error: BaseException) -> int | None:
+    """The exit code of an error that was foreseen; None for one that was not."""
+    if isinstance(error, FlowError):
+        return error.code
+    return next((int(code) for kind, code in _BY_ERROR if isinstance(error, kind)), None)
+
+
+def code_of_end(state: State) -> Exit:
+    """The exit code of a rollout that is over."""
+    if state.phase is Phase.SUCCEEDED:
+        return Exit.DONE
+    if state.phase is Phase.FAILED:
+        return Exit.REFUSED if state.ending == "refused" else Exit.ROLLED_BACK
+    return Exit.UNDECIDED if state.ending == "undecided" else Exit.ROLLED_BACK

@@ -1,0 +1,40 @@
+"""Where Lockgate keeps what it knows: `$LOCKGATE_HOME` (default `~/.lockgate`), and the store at `$LOCKGATE_STATE_URL`.
+
+    lockgate.db            the rollouts' event log, unless the URL says otherwise
+    models/                downloaded model versions, by digest
+    artifacts/             compiled models, by digest
+    <name>/router/         Envoy's files, logs and socket of one spec
+    <name>/replicas/       that spec's replicas
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    root: Path
+    store_url: str
+
+    @property
+    def models(self) -> Path:
+        return self.root / "models"
+
+    @property
+    def artifacts(self) -> Path:
+        return self.root / "artifacts"
+
+    def router(self, name: str) -> Path:
+        return self.root / name / "router"
+
+    def replicas(self, name: str) -> Path:
+        return self.root / name / "replicas"
+
+
+def home() -> Home:
+    root = Path(os.environ.get("LOCKGATE_HOME", "~/.lockgate")).expanduser().absolute()
+    root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return Home(root, os.environ.get("LOCKGATE_STATE_URL") or f"sqlite:///{root / 'lockgate.db'}")

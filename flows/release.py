@@ -1,0 +1,172 @@
+"""resolve → open → compile → parity → package → serve both sides. Ends with a rollout that can be driven."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+
+from lockgate.flows.build import Build, build
+from lockgate.flows.errors import NothingToDo
+from lockgate.flows.world import World
+from lockgate.registry.errors import RegistryDown, RegistryError
+from lockgate.registry.words import ModelVersion
+from lockgate.rollout.controller import LEASE
+from lockgate.rollout.errors import AlreadyOpen, Fenced, RolloutError, RouterDown
+from lockgate.rollout.state import Broke, Built
+from lockgate.rollout.store import Event, Rollout
+from lockgate.rollout.words import Endpoint, Phase, Routes
+from lockgate.services.errors import NotReady, ServiceError
+from lockgate.services.words import Bento
+
+Say = Callable[[str], None]
+
+
+def owner() -> str:
+    """Who we are in the lease: this process, on this host."""
+    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
+
+
+def resolve(world: World) -> tuple[ModelVersion, ModelVersion]:
+    """Stable and candidate as the registry names them now. Raises `NoSuchVersion`, `RegistryDown`."""
+    model = world.spec.model
+    return world.registry.resolve(model.name, model.stable), world.registry.resolve(model.name, model.candidate)
+
+
+def release(world: World, me: str, say: Say) -> Rollout:
+    """The spec's open rollout, opened if there is none, with both sides served. Finished stages are not repeated.
+
+    Raises `NothingToDo`, `AlreadyOpen` when the open rollout is about something else, `Fenced` when somebody drives it,
+    and the `RegistryError`, `ServiceError` or `RouterError` that refused the candidate; traffic is then untouched.
+    """
+    rollout = world.store.open_of(world.spec.name) or _open(world, say)
+    _same(world, rollout)
+    with leased(world, rollout, me):
+        last = world.store.last(rollout.id)
+        if last.state.phase is Phase.BUILDING:
+            _build(world, rollout, last, say)
+    return rollout
+
+
+def _open(world: World, say: Say) -> Rollout:
+    stable, candidate = resolve(world)
+    if stable.version == candidate.version:
+        raise NothingToDo(
+            f"{world.spec.model.stable} and {world.spec.model.candidate} of {stable.name} are both version"
+            f" {stable.version}: there is nothing to roll out. Move {world.spec.model.candidate} to a newer version"
+        )
+    now = time.time()
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now))
+    rollout = Rollout(
+        id=f"{world.spec.name}-{stamp}-{secrets.token_hex(2)}",
+        model=world.spec.name,
+        spec=world.spec.rollout,
+        subject={"model": stable.name, "stable": stable.version, "candidate": candidate.version},
+        document=world.spec.document,
+        opened_at=now,
+        closed_at=None,
+    )
+    world.store.open(rollout, now)
+    say(f"opened {rollout.id}: {stable.name} version {stable.version} → version {candidate.version}")
+    return rollout
+
+
+def _same(world: World, rollout: Rollout) -> None:
+    """An open rollout is finished as it was opened."""
+    if rollout.document != world.spec.document:
+        raise AlreadyOpen(
+            f"{rollout.id} is open and was started from another version of the spec; run that one again, or end the"
+            f" rollout with `lockgate abort {rollout.model}` first"
+        )
+
+
+@contextmanager
+def leased(world: World, rollout: Rollout, me: str) -> Iterator[None]:
+    """Hold the rollout's lease while something long runs. Raises `Fenced` when somebody else holds it."""
+    if not world.store.lease(rollout.id, me, time.time(), LEASE):
+        raise Fenced(f"{rollout.id} is driven by {world.store.holder(rollout.id, time.time())}")
+    stop = threading.Event()
+
+    def renew() -> None:
+        while not stop.wait(LEASE / 3):
+            world.store.lease(rollout.id, me, time.time(), LEASE)
+
+    heart = threading.Thread(target=renew, name="lease", daemon=True)
+    heart.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        heart.join()
+
+
+def _build(world: World, rollout: Rollout, last: Event, say: Say) -> None:
+    """Serve both sides, or end the rollout with the reason and leave nothing of the candidate running.
+
+    The candidate comes first: one that is refused leaves the machine as it was, stable and router included.
+    """
+    made: dict[str, Build] = {}
+    try:
+        for side in ("candidate", "stable"):
+            version = world.registry.resolve(world.spec.model.name, rollout.subject[side])
+            made[side] = build(world.spec, version, world.home, say)
+        _start(world, made["candidate"].bento, say)
+        serve_stable(world, made["stable"].bento, say)
+        world.store.append(rollout, last, Built(_facts(made)), time.time())
+    except BaseException as error:
+        if "candidate" in made:
+            world.platform.stop(world.served(made["candidate"].bento.tag))
+        if isinstance(error, RegistryError | ServiceError | RolloutError) and not isinstance(error, Fenced):
+            refused = "stable" not in made and not isinstance(error, RegistryDown) or isinstance(error, NotReady)
+            world.store.append(rollout, last, Broke(str(error), refused), time.time())
+        tidy(world)
+        if world.store.last(rollout.id).state.phase.over:
+            world.store.close_rollout(rollout.id, time.time())
+        raise
+
+
+def _facts(made: dict[str, Build]) -> dict[str, str]:
+    facts: dict[str, str] = {}
+    for side, its in made.items():
+        facts |= {f"{side}_{key}": value for key, value in (("bento", its.bento.tag), ("digest", its.bento.digest))}
+        facts |= {f"{side}_version": its.bento.version, f"{side}_target": its.bento.target}
+        facts[f"{side}_parity"] = (
+            f"{its.parity.rows} rows, largest difference {its.parity.max_abs_error:.2g} in {its.parity.worst_output}"
+        )
+    return facts
+
+
+def bento_of(facts: Mapping[str, str], side: str, model: str) -> Bento:
+    return Bento(
+        facts[f"{side}_bento"], model, facts[f"{side}_version"], facts[f"{side}_digest"], facts[f"{side}_target"]
+    )
+
+
+def _start(world: World, bento: Bento, say: Say) -> None:
+    count = world.spec.service.replicas.min
+    say(f"starting {count} × {bento.tag} ({bento.target})")
+    world.platform.start(bento, count)
+
+
+def serve_stable(world: World, bento: Bento, say: Say) -> None:
+    """Bring stable and the router up; with both up already, nothing changes."""
+    _start(world, bento, say)
+    stable = world.sides({"stable_bento": bento.tag})["stable"]
+    if not world.router.running():
+        say(f"starting the router on {world.spec.rollout.traffic.listen}")
+        world.router.start(Routes(stable))
+    served = world.router.applied()
+    if not served.weight and not served.mirror and set(served.stable) != set(stable):
+        world.router.apply(Routes(stable))
+
+
+def tidy(world: World) -> None:
+    """Stop every replica that gets no traffic. Only for when no rollout of this spec is being built."""
+    with suppress(RouterDown):
+        served = world.router.applied()
+        wanted = {*served.stable, *served.candidate}
+        world.platform.stop([r for r in world.platform.replicas() if Endpoint(r.host, r.port) not in wanted])

@@ -1,0 +1,61 @@
+"""The adapters that one spec asks for, made once. Here champion/challenger meets stable/candidate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from lockgate.flows.home import Home, home
+from lockgate.flows.spec import Spec
+from lockgate.registry.words import Registry
+from lockgate.rollout.envoy.router import EnvoyRouter
+from lockgate.rollout.envoy.source import EnvoySource
+from lockgate.rollout.store import Store
+from lockgate.rollout.words import Endpoint
+from lockgate.services.local import LocalPlatform
+from lockgate.services.ports import Platform
+from lockgate.services.words import Replica
+
+
+@dataclass(frozen=True)
+class World:
+    spec: Spec
+    home: Home
+    store: Store
+    registry: Registry
+    platform: Platform
+    router: EnvoyRouter
+    source: EnvoySource
+
+    def served(self, bento: str) -> list[Replica]:
+        return [r for r in self.platform.replicas() if r.bento == bento]
+
+    def sides(self, facts: Mapping[str, str]) -> dict[str, tuple[Endpoint, ...]]:
+        """The endpoints of stable and candidate: the replicas that serve the bentos of this rollout."""
+        running = self.platform.replicas()
+        return {
+            side: tuple(sorted(Endpoint(r.host, r.port) for r in running if r.bento == facts.get(f"{side}_bento")))
+            for side in ("stable", "candidate")
+        }
+
+
+@contextmanager
+def world(spec: Spec, where: Home | None = None) -> Iterator[World]:
+    from lockgate.registry.mlflow_registry import MlflowRegistry
+
+    where = where or home()
+    store = Store(where.store_url)
+    try:
+        router = EnvoyRouter(where.router(spec.name), spec.rollout.traffic)
+        yield World(
+            spec,
+            where,
+            store,
+            MlflowRegistry(where.models),
+            LocalPlatform(where.replicas(spec.name), spec.service.ready_within),
+            router,
+            EnvoySource(router),
+        )
+    finally:
+        store.close()

@@ -1,0 +1,128 @@
+"""The request that a model's signature asks for: decode, then validate every value. No pydantic on this path."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from . import codecs
+from .fields import Array, Field, from_signature
+from .refusals import BadRequest
+
+Arrays = dict[str, Array]
+
+_BODY_FORMS = 'the body needs one of "inputs", "rows", "dataframe_records" and "dataframe_split"'
+
+
+@dataclass(frozen=True)
+class Schema:
+    fields: tuple[Field, ...]
+    max_rows: int = 10_000
+
+    @classmethod
+    def of(cls, items: Sequence[Mapping[str, Any]], names: Sequence[str] = (), max_rows: int = 10_000) -> Schema:
+        """From the signature's inputs; raises ValueError with a sentence when they cannot be served."""
+        return cls(from_signature(items, names), max_rows)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        return tuple(f.name for f in self.fields)
+
+    @property
+    def columns(self) -> bool:
+        return self.fields[0].column
+
+    def decode(self, content_type: str, body: bytes) -> Arrays:
+        """Named arrays with the same number of rows, each as the signature says. Raises `BadRequest`."""
+        kind = content_type.partition(";")[0].strip().lower()
+        if kind in codecs.JSON_TYPES:
+            return self.check(self._json(codecs.json_object(body)))
+        if kind in codecs.ARROW_TYPES:
+            return self.check(codecs.arrow(body, self.fields))
+        if kind in codecs.NPY_TYPES:
+            return self.check(self._one(codecs.npy(body), "npy"))
+        raise BadRequest(f"content type {kind!r} is not served; send JSON, npy or an Arrow stream", 415)
+
+    def check(self, raw: Mapping[str, Any]) -> Arrays:
+        found = {f.name: f.array(raw[f.name]) for f in self.fields if f.name in raw}
+        if absent := [f.name for f in self.fields if f.required and f.name not in found]:
+            raise BadRequest(f"missing input {', '.join(map(repr, absent))}")
+        if not found:
+            raise BadRequest("the request has no inputs")
+        rows = self._rows(found)
+        if len(found) < len(self.fields):
+            return {f.name: found[f.name] if f.name in found else f.missing(rows) for f in self.fields}
+        return found
+
+    def _rows(self, found: Arrays) -> int:
+        counts = {name: len(value) for name, value in found.items()}
+        rows = next(iter(counts.values()))
+        for name, count in counts.items():
+            if count != rows:
+                raise BadRequest(f"input {name!r} has {count} rows, others have {rows}")
+        if not 1 <= rows <= self.max_rows:
+            raise BadRequest(f"the request has {rows} rows; 1 to {self.max_rows} are answered", 413 if rows else 422)
+        return rows
+
+    def _json(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        if "inputs" in body:
+            given = body["inputs"]
+            return given if isinstance(given, dict) else self._one(given, "a bare list")
+        for key in ("rows", "dataframe_records"):
+            if key in body:
+                return self._records(body[key])
+        if "dataframe_split" in body:
+            return self._split(body["dataframe_split"])
+        raise BadRequest(_BODY_FORMS, 400)
+
+    def _one(self, value: Any, how: str) -> Mapping[str, Any]:
+        """The only tensor, or a matrix whose columns are in the signature's order."""
+        if len(self.fields) == 1 and not self.columns:
+            return {self.fields[0].name: value}
+        if not self.columns:
+            raise BadRequest(f"{how} carries one tensor; this model wants {', '.join(map(repr, self.names))}", 415)
+        rows = value.tolist() if isinstance(value, np.ndarray) else value
+        return self._split({"columns": list(self.names), "data": rows})
+
+    def _records(self, rows: Any) -> Mapping[str, Any]:
+        if not isinstance(rows, list) or not all(type(row) is dict for row in rows):
+            raise BadRequest("rows must be a list of objects, one for each row")
+        if absent := next((f.name for f in self.fields if f.required and any(f.name not in r for r in rows)), None):
+            raise BadRequest(f"a row has no {absent!r}")
+        if self._uniform and rows:
+            return self._matrix([self._pick(row) for row in rows])
+        return {f.name: [row.get(f.name) for row in rows] for f in self.fields}
+
+    def _split(self, table: Any) -> Mapping[str, Any]:
+        if not isinstance(table, dict) or not isinstance(table.get("columns"), list):
+            raise BadRequest('dataframe_split needs "columns" and "data"')
+        columns, data = table["columns"], table.get("data")
+        if not isinstance(data, list) or not all(type(row) is list and len(row) == len(columns) for row in data):
+            raise BadRequest(f"the data must be a list of rows with {len(columns)} values each")
+        if self._uniform and data and tuple(columns) == self.names:
+            return self._matrix(data)
+        places = {name: i for i, name in enumerate(columns) if isinstance(name, str)}
+        return {n: [row[places[n]] for row in data] for n in self.names if n in places}
+
+    @cached_property
+    def _uniform(self) -> bool:
+        """Required columns of one numeric type: one matrix and one check, ten times faster than column by column."""
+        first = self.fields[0]
+        return (
+            len(self.fields) > 1
+            and all(f.column and f.required and f.dtype == first.dtype for f in self.fields)
+            and np.dtype(first.dtype).kind in "fiub"
+        )
+
+    @cached_property
+    def _pick(self) -> operator.itemgetter[Any]:
+        return operator.itemgetter(*self.names)
+
+    def _matrix(self, rows: Sequence[Any]) -> Mapping[str, Any]:
+        whole = Field("rows", self.fields[0].dtype, (-1, len(self.fields)), column=False)
+        return dict(zip(self.names, whole.array(rows).T, strict=True))
