@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -66,20 +66,18 @@ class Healer:
             self._thread.join()
 
 
-def drive(
-    world: World, rollout: Rollout, me: str, watch: Watcher, pause: Callable[[float], object] = time.sleep
-) -> State:
+def drive(world: World, rollout: Rollout, me: str, watch: Watcher, *, outbox: Outbox | None = None) -> State:
     """Tick until the rollout is over and what it no longer needs is gone; its last state.
 
     Raises `Fenced` when another driver took the rollout.
     """
     healer = Healer(world)
-    with Outbox() as outbox:
+    with Outbox() if outbox is None else nullcontext(outbox) as out:
         controller = Controller(
             rollout, world.store, world.router, world.source, lambda: world.sides(_facts(world, rollout))
         )
         try:
-            return _loop(_Drive(world, rollout, controller, healer, outbox), me, watch, pause)
+            return _loop(_Drive(world, rollout, controller, healer, out), me, watch)
         finally:
             healer.join()
             world.store.release(rollout.id, me)
@@ -99,7 +97,7 @@ def _facts(world: World, rollout: Rollout) -> Mapping[str, str]:
     return world.store.last(rollout.id).state.facts
 
 
-def _loop(d: _Drive, me: str, watch: Watcher, pause: Callable[[float], object]) -> State:
+def _loop(d: _Drive, me: str, watch: Watcher) -> State:
     while True:
         started = time.monotonic()
         try:
@@ -115,7 +113,7 @@ def _loop(d: _Drive, me: str, watch: Watcher, pause: Callable[[float], object]) 
             if event.state.phase.over:
                 _clear(d)
                 return event.state
-        pause(max(0.0, TICK - (time.monotonic() - started)))
+        time.sleep(max(0.0, TICK - (time.monotonic() - started)))
 
 
 def _turn(d: _Drive, me: str) -> Event:

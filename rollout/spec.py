@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+import re
+from difflib import get_close_matches
+from ipaddress import IPv4Address
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    WithJsonSchema,
+    model_validator,
+)
 
-from lockgate.monitoring.units import Bytes, Margin, Percent, Seconds, Share
+from lockgate.monitoring.units import Bytes, Margin, Percent, Seconds, Share, seconds_text
 
 
 class _Section(BaseModel):
@@ -171,7 +183,7 @@ def _one_kind(value: object) -> object:
     if not isinstance(value, dict):
         if isinstance(value, ShadowStep | CanaryStep):
             return value
-        raise ValueError("a step is a mapping with one key, like `canary: {weight: 5}`")  # noqa: TRY004 - pydantic's
+        raise ValueError("a step is a mapping with one key, like `canary: {weight: 5}`")
     known = [key for key in value if key in _KINDS]
     if len(known) > 1:
         raise ValueError(f"{' and '.join(known)} are two steps; start each with its own '-'")

@@ -92,9 +92,12 @@ class Field:
         if raw.dtype.kind not in "UM" and raw.size:
             raise BadRequest(f"input {self.name!r} wants times like '2026-01-31T12:00:00' and holds {_what(raw)}")
         try:
-            return raw.astype("datetime64[ns]")
+            found = raw.astype("datetime64[ns]")
         except ValueError as bad:
             raise BadRequest(f"input {self.name!r} holds no time: {bad}") from None
+        if np.isnat(found).any():
+            raise BadRequest(f"input {self.name!r} holds a time that is none (NaT)")
+        return found
 
     def _raw(self, value: Any) -> Array:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -95,7 +96,8 @@ class Schema:
         if absent := next((f.name for f in self.fields if f.required and any(f.name not in r for r in rows)), None):
             raise BadRequest(f"a row has no {absent!r}")
         if self._uniform and rows:
-            return self._matrix([self._pick(row) for row in rows])
+            with contextlib.suppress(BadRequest):  # column by column, the sentence names the column
+                return self._matrix([self._pick(row) for row in rows])
         return {f.name: [row.get(f.name) for row in rows] for f in self.fields}
 
     def _split(self, table: Any) -> Mapping[str, Any]:
@@ -105,7 +107,8 @@ class Schema:
         if not isinstance(data, list) or not all(type(row) is list and len(row) == len(columns) for row in data):
             raise BadRequest(f"the data must be a list of rows with {len(columns)} values each")
         if self._uniform and data and tuple(columns) == self.names:
-            return self._matrix(data)
+            with contextlib.suppress(BadRequest):
+                return self._matrix(data)
         places = {name: i for i, name in enumerate(columns) if isinstance(name, str)}
         return {n: [row[places[n]] for row in data] for n in self.names if n in places}
 

@@ -1,0 +1,23 @@
+"""`lockgate down`: nothing of a spec runs any more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from lockgate.flows.cli.options import spec_file
+
+
+@click.command(short_help="Stop the router and the replicas of a spec.")
+@spec_file
+def command(file: Path) -> None:
+    """Stop the router and the replicas of a spec. An open rollout stays open: `lockgate run` resumes it."""
+    from lockgate.flows.spec import load
+    from lockgate.flows.world import world
+
+    with world(load(file)) as it:
+        it.router.stop()
+        replicas = it.platform.replicas()
+        it.platform.stop(replicas)
+        click.echo(f"stopped the router and {len(replicas)} replica{'s' * (len(replicas) != 1)} of {it.spec.name}")

@@ -1,0 +1,55 @@
+"""`lockgate plan`: look before you leap."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lockgate.flows.cli.options import as_json, print_json, spec_file
+
+
+@click.command(short_help="Show what a run would do, before anything is touched.")
+@spec_file
+@as_json
+def command(file: Path, json_: bool) -> None:  # noqa: FBT001 - click's flag
+    """Show what a run would do, before anything is touched: versions, targets, steps, gates, ports."""
+    from lockgate.flows.plan import plan
+    from lockgate.flows.spec import load
+
+    planned = plan(load(file))
+    if json_:
+        print_json(planned)
+    else:
+        _show(planned)
+
+
+def _show(it: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    console.print(f"[bold]{it['name']}[/bold]: {it['does']}\n")
+    table = Table(show_header=False, box=None, padding=(0, 2))
+    for side in ("stable", "candidate"):
+        table.add_row(side, f"{it['model']} {it[side]['reference']} = version {it[side]['version']}")
+    parity = it["parity"]
+    table.add_row("compile", " → ".join(it["targets"]) + "   (the first that keeps parity)")
+    table.add_row("parity", f"rtol {parity['rtol']:g}, atol {parity['atol']:g}, {parity['rows']} rows")
+    table.add_row("replicas", f"{it['replicas']} of each side")
+    for key, port in it["ports"].items():
+        table.add_row(key, f"{port['address']}   {port['state']}")
+    console.print(table)
+    steps = Table("step", "ends when", "at the latest", box=None, padding=(0, 2), title_justify="left")
+    for step in it["steps"]:
+        held = f"{step['min_requests']} requests" + (f", {step['min_seconds']:g} s" if step["min_seconds"] else "")
+        wish = "every gate passes" if step["until"] == "decided" else "no gate fails"
+        steps.add_row(step["step"], f"{held}, {wish}", f"{step['timeout_seconds']:g} s, then {step['on_timeout']}")
+    steps.add_row("promote", "@champion moves, stable is drained", "")
+    console.print("\n", steps)
+    gates = Table("gate", "holds when", box=None, padding=(0, 2))
+    for name, words in it["gates"].items():
+        gates.add_row(name, words)
+    console.print("\n", gates)
+    console.print(f"\nprofile {it['profile']}: at most {it['alpha']:.0%} chance of a false roll back")

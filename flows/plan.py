@@ -1,0 +1,89 @@
+"""What a run would do, before anything is touched. Loads no vendor: the registry is read the quick way."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Any
+
+from lockgate.flows.home import home
+from lockgate.flows.spec import Spec
+from lockgate.registry.quick import resolve_quickly
+from lockgate.registry.words import ModelVersion
+from lockgate.rollout.advance import label
+from lockgate.rollout.spec import PROFILES, CanaryStep, ErrorRate, Gate, Step
+
+
+def plan(spec: Spec) -> dict[str, Any]:
+    """Resolved versions, targets, steps, gates and ports, as JSON values. Raises `NoSuchVersion`, `RegistryDown`."""
+    stable, candidate = versions(spec)
+    return {
+        "name": spec.name,
+        "model": spec.model.name,
+        "stable": _version(spec.model.stable, stable),
+        "candidate": _version(spec.model.candidate, candidate),
+        "targets": list(spec.service.compile.targets),
+        "parity": spec.service.compile.parity.model_dump(mode="json"),
+        "replicas": spec.service.replicas.min,
+        "steps": [_step(step) for step in spec.rollout.steps],
+        "gates": {name: gate_in_words(gate) for name, gate in spec.rollout.gates.items()},
+        "profile": spec.rollout.profile,
+        "alpha": PROFILES[spec.rollout.profile],
+        "ports": {key: _port(getattr(spec.rollout.traffic, key)) for key in ("listen", "metrics")},
+        "does": _does(stable, candidate),
+    }
+
+
+def versions(spec: Spec) -> tuple[ModelVersion, ModelVersion]:
+    """Stable and candidate, without importing MLflow where its tracking store allows."""
+    uri = os.environ.get("MLFLOW_REGISTRY_URI") or os.environ.get("MLFLOW_TRACKING_URI")
+    references = [spec.model.stable, spec.model.candidate]
+    found = resolve_quickly(uri, spec.model.name, references)
+    if found is None:
+        from lockgate.registry.mlflow_registry import MlflowRegistry
+
+        registry = MlflowRegistry(home().models)
+        found = [registry.resolve(spec.model.name, reference) for reference in references]
+    return found[0], found[1]
+
+
+def gate_in_words(gate: Gate) -> str:
+    if isinstance(gate, ErrorRate):
+        return f"the candidate's share of failed requests is at most stable's + {gate.margin:.3g}"
+    return (
+        f"the candidate's p{gate.quantile * 100:g} latency is at most stable's + {gate.margin:.0%}"
+        f" + {gate.slack * 1000:g} ms"
+    )
+
+
+def _version(reference: str, version: ModelVersion) -> dict[str, Any]:
+    return {"reference": reference, "version": version.version, "source": version.source}
+
+
+def _step(step: Step) -> dict[str, Any]:
+    options = step.canary if isinstance(step, CanaryStep) else step.shadow
+    return {
+        "step": label(step),
+        "min_requests": options.hold.min_requests,
+        "min_seconds": options.hold.duration or 0,
+        "until": options.until,
+        "timeout_seconds": options.timeout,
+        "on_timeout": options.on_timeout,
+    }
+
+
+def _port(address: str) -> dict[str, str]:
+    host, _, port = address.rpartition(":")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, int(port)))
+        except OSError as error:
+            return {"address": address, "state": f"in use ({error.strerror})"}
+    return {"address": address, "state": "free"}
+
+
+def _does(stable: ModelVersion, candidate: ModelVersion) -> str:
+    if stable.version == candidate.version:
+        return "nothing: stable and candidate are the same version"
+    return f"rolls {candidate} out against version {stable.version}"

@@ -1,0 +1,105 @@
+"""What the store knows of rollouts, as JSON values: one source for `--json`, the terminal and the Prefect artifacts."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from typing import Any
+
+from lockgate.rollout.advance import label, mirror, weight
+from lockgate.rollout.progress import Progress
+from lockgate.rollout.spec import RolloutSpec
+from lockgate.rollout.state import Commanded, Judged, State
+from lockgate.rollout.store import Event, Rollout, Store
+from lockgate.rollout.verdict import Verdict
+from lockgate.rollout.words import WHOLE, Phase
+
+
+def status(store: Store, rollout: Rollout, now: float | None = None) -> dict[str, Any]:
+    """One rollout at this moment: its phase, its steps, the gates' numbers, and who drives it."""
+    now = time.time() if now is None else now
+    event = store.last(rollout.id)
+    state = event.state
+    progress = store.progress(rollout.id)
+    return {
+        "rollout": rollout.id,
+        "name": rollout.model,
+        "model": rollout.subject["model"],
+        "stable_version": rollout.subject["stable"],
+        "candidate_version": rollout.subject["candidate"],
+        "phase": str(state.phase),
+        "paused": state.paused_at is not None,
+        "reason": state.reason,
+        "ending": state.ending,
+        "opened_at": rollout.opened_at,
+        "closed_at": rollout.closed_at,
+        "driven_by": store.holder(rollout.id, now),
+        "weight_percent": share_of_candidate(rollout.spec, state),
+        "step_seconds": max(0.0, now - state.since),
+        "steps": [_step(rollout.spec, state, i) for i in range(len(rollout.spec.steps))],
+        "gates": _gates(progress, state),
+        "requests": progress.verdict.requests if progress and progress.verdict else 0,
+        "facts": dict(state.facts),
+    }
+
+
+def share_of_candidate(spec: RolloutSpec, state: State) -> float:
+    """Percent of live requests that the candidate answers in this state."""
+    if state.phase in (Phase.PROMOTING, Phase.SUCCEEDED):
+        return 100.0
+    if state.phase in (Phase.PROGRESSING, Phase.WAITING):
+        return weight(spec.steps[state.step]) * 100 / WHOLE
+    return 0.0
+
+
+def _step(spec: RolloutSpec, state: State, index: int) -> dict[str, Any]:
+    step = spec.steps[index]
+    reached = state.phase not in (Phase.PENDING, Phase.BUILDING)
+    going = state.phase in (Phase.PROGRESSING, Phase.WAITING)
+    if state.phase in (Phase.PROMOTING, Phase.SUCCEEDED):
+        mark = "passed" if index <= state.step else "skipped"
+    elif not reached or index > state.step:
+        mark = "ahead" if not state.phase.over else "not reached"
+    elif index < state.step:
+        mark = "passed"
+    else:
+        mark = "now" if going else "ended"
+    return {"step": label(step), "weight": weight(step) / WHOLE, "mirror": mirror(step) / WHOLE, "state": mark}
+
+
+def _gates(progress: Progress | None, state: State) -> list[dict[str, Any]]:
+    if progress is None or progress.verdict is None or progress.index != state.step:
+        return []
+    return verdict_of(progress.verdict)["gates"]  # type: ignore[no-any-return]
+
+
+def verdict_of(verdict: Verdict) -> dict[str, Any]:
+    return {**asdict(verdict), "gates": [{**asdict(g), "outcome": str(g.outcome)} for g in verdict.gates]}
+
+
+def history(store: Store, rollout: Rollout) -> dict[str, Any]:
+    """Everything that happened to one rollout, in order."""
+    return {
+        **status(store, rollout),
+        "events": [line(rollout.spec, event) for event in store.events(rollout.id)],
+    }
+
+
+def line(spec: RolloutSpec, event: Event) -> dict[str, Any]:
+    """One event as a line: when, what, the state after it, and the numbers that moved it."""
+    said = event.happening
+    out: dict[str, Any] = {
+        "sequence": event.sequence,
+        "at": event.at,
+        "what": said.kind,
+        "phase": str(event.state.phase),
+        "step": label(spec.steps[event.state.step]),
+        "weight_percent": share_of_candidate(spec, event.state),
+        "reason": event.state.reason,
+    }
+    if isinstance(said, Judged):
+        out["verdict"] = {**verdict_of(said.verdict), "outcome": str(said.verdict.outcome)}
+        out["reason"] = said.verdict.reason
+    if isinstance(said, Commanded):
+        out |= {"what": said.command, "by": said.by, "comment": said.comment}
+    return out

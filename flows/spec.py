@@ -1,0 +1,111 @@
+"""The spec: one YAML file per model, one section per package. Read once; after that it is a value."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, field_validator
+
+from lockgate.monitoring.units import size_text
+from lockgate.registry.spec import ModelSpec
+from lockgate.rollout.spec import RolloutSpec
+from lockgate.services.spec import ServiceSpec
+
+_NAME = r"^[a-z]([a-z0-9-]{0,48}[a-z0-9])?$"
+
+
+class Platform(BaseModel):
+    """Where replicas run."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["local"] = Field(default="local", description="`local`: processes on this machine.")
+
+
+class Spec(BaseModel):
+    """What one rollout pipeline is about: the model, how it is served, and how its traffic is moved."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(
+        description="Names this pipeline in every command, metric and folder.", json_schema_extra={"pattern": _NAME}
+    )
+    model: ModelSpec = Field(description="The registered model and the two versions that meet.")
+    service: ServiceSpec = Field(default=ServiceSpec(), description="How a model version becomes a served bento.")
+    rollout: RolloutSpec = Field(description="Who gets the traffic, step by step, and what must hold at each.")
+    platform: Platform = Field(default=Platform(), description="Where replicas run.")
+
+    _hidden: Mapping[str, str] = PrivateAttr(default_factory=dict)
+
+    @field_validator("name")
+    @classmethod
+    def _label(cls, value: str) -> str:
+        if not re.fullmatch(_NAME, value):
+            raise ValueError(
+                f"{value!r} is not a name; write up to 50 lowercase letters, digits and '-', starting with a letter "
+                "and not ending with '-'"
+            )
+        return value
+
+    @field_validator("rollout")
+    @classmethod
+    def _nothing_passes_that_is_refused(cls, value: RolloutSpec, info: ValidationInfo) -> RolloutSpec:
+        service, allowed = info.data.get("service"), value.traffic.max_body
+        if service and allowed > service.max_body:
+            raise ValueError(
+                f"traffic.max_body: the router would pass {size_text(allowed)} to a service that refuses more than "
+                f"{size_text(service.max_body)}; raise service.max_body or lower this"
+            )
+        return value
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Self:
+        """The spec that `document` was made from."""
+        return cls.model_validate(document)
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The whole spec as JSON, defaults filled in. `Spec.of` reads it back."""
+        return self.model_dump(mode="json")
+
+    @property
+    def digest(self) -> str:
+        """12 hexadecimal digits that change when anything in the spec does."""
+        return _digest(self.document)
+
+    @property
+    def service_digest(self) -> str:
+        """12 hexadecimal digits that change when the service is to be built differently."""
+        return _digest(self.service.model_dump(mode="json"))
+
+    def hide(self, text: str) -> str:
+        """`text` with what came from the environment replaced by the variable's `${NAME}`."""
+        from lockgate.flows.specfile.environment import hide
+
+        return hide(text, self._hidden)
+
+
+def _digest(document: object) -> str:
+    canonical = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+def load(path: Path | str) -> Spec:
+    """Read a spec file. Raises `SpecError` with every problem in it."""
+    from lockgate.flows.specfile.source import read
+
+    return parse(read(path), str(path))
+
+
+def parse(text: str, file: str = "lockgate.yaml", environment: Mapping[str, str] | None = None) -> Spec:
+    """Read a spec from YAML text; `file` is what problems are said to be in. Raises `SpecError`."""
+    from lockgate.flows.specfile.check import check
+
+    spec, hidden = check(Spec, text, file, environment)
+    spec._hidden = hidden  # noqa: SLF001 - its own module
+    return spec

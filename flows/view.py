@@ -1,0 +1,102 @@
+"""Rollouts for the terminal."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+_COLOUR = {
+    "pass": "green",
+    "undecided": "yellow",
+    "error": "red",
+    "fail": "bold red",
+    "succeeded": "bold green",
+    "rolled_back": "bold red",
+    "failed": "bold red",
+    "rolling_back": "red",
+    "waiting": "yellow",
+}
+_MARK = {"passed": ("✔", "green"), "now": ("▶", "cyan"), "ended": ("✖", "red")}
+
+
+def clock(at: float | None) -> str:
+    return datetime.fromtimestamp(at).astimezone().strftime("%H:%M:%S") if at else ""
+
+
+def rollout(status: dict[str, Any]) -> RenderableType:
+    """One rollout: a headline, its steps, its gates with their numbers."""
+    phase = status["phase"]
+    head = Text.assemble(
+        (status["rollout"], "bold"),
+        f"  {status['model']} version {status['stable_version']} → {status['candidate_version']}  ",
+        (phase.replace("_", " "), _COLOUR.get(phase, "cyan")),
+        " (paused)" if status["paused"] else "",
+    )
+    parts: list[RenderableType] = [head, _steps(status)]
+    if status["gates"]:
+        parts.append(gates(status["gates"]))
+    if status["reason"]:
+        parts.append(Text(status["reason"], style="dim"))
+    if phase in ("progressing", "waiting", "building") and not status["driven_by"]:
+        parts.append(Text("nobody drives this rollout: `lockgate run` resumes it", style="yellow"))
+    if phase == "waiting":
+        parts.append(
+            Text(f"waiting for a person: `lockgate promote {status['name']}` or `lockgate abort {status['name']}`")
+        )
+    return Group(*parts)
+
+
+def _steps(status: dict[str, Any]) -> Text:
+    out = Text("  ")
+    for i, step in enumerate(status["steps"]):
+        sign, style = _MARK.get(step["state"], ("·", "dim"))
+        out.append(f"{sign} {step['step']}", style=style)
+        out.append("  →  " if i + 1 < len(status["steps"]) else "  →  promote", style="dim")
+    if status["phase"] in ("progressing", "waiting"):
+        out.append(f"   {status['requests']} requests, {status['step_seconds']:.0f} s", style="dim")
+    return out
+
+
+def gates(rows: list[dict[str, Any]]) -> Table:
+    table = Table("gate", "verdict", "candidate", "stable", "limit", "requests", "harm", "safety", box=None, padding=(0, 2))
+    for gate in rows:
+        show = percent if gate["metric"] == "error_rate" else milliseconds
+        table.add_row(
+            gate["gate"],
+            Text(gate["outcome"], style=_COLOUR.get(gate["outcome"], "")),
+            *(show(gate[key]) for key in ("candidate", "stable", "limit")),
+            f"{gate['candidate_requests']} / {gate['stable_requests']}",
+            f"{gate['harm']:.3g}",
+            f"{gate['safety']:.3g}",
+        )
+    return table
+
+
+def percent(value: float | None) -> str:
+    return "no data" if value is None else f"{value:.2%}"
+
+
+def milliseconds(value: float | None) -> str:
+    return "no data" if value is None else f"{value:.1f} ms"
+
+
+def events(lines: list[dict[str, Any]]) -> Table:
+    table = Table("time", "event", "phase", "step", "candidate's share", "why", box=None, padding=(0, 2))
+    for line in lines:
+        verdict = line.get("verdict", {}).get("outcome")
+        what = f"{line['what']}: {verdict}" if verdict else line["what"]
+        if line.get("by"):
+            what += f" by {line['by']}"
+        table.add_row(
+            clock(line["at"]),
+            Text(what, style=_COLOUR.get(verdict or "", "")),
+            Text(line["phase"], style=_COLOUR.get(line["phase"], "")),
+            line["step"],
+            f"{line['weight_percent']:g} %",
+            line.get("comment") or line["reason"],
+        )
+    return table

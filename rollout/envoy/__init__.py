@@ -1,0 +1,1 @@
+"""The only Envoy code: files that Envoy watches, the process that serves, and its statistics."""

@@ -1,0 +1,124 @@
+"""The two sides as Envoy clusters.
+
+`stable`, `candidate` and `shadow` hold endpoints. What requests are routed to is a composite of them, so that each
+purpose has counters of its own: `candidate_fb` is the candidate with stable behind it, and `forced_*` are for testers,
+whose requests are no evidence.
+
+There is no outlier ejection: an ejected candidate's requests would be answered by stable at the first attempt and
+counted as the candidate's successes. What the candidate fails costs a client at most `failover.deadline`, until the
+rollout rolls back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from lockgate.rollout.envoy.folder import Folder
+from lockgate.rollout.envoy.resources import Resource, address, duration, typed, watched
+from lockgate.rollout.spec import Traffic
+from lockgate.rollout.words import Endpoint
+
+STABLE = "stable"
+CANDIDATE = "candidate"
+CANDIDATE_FB = "candidate_fb"
+SHADOW = "shadow"
+FORCED_STABLE = "forced_stable"
+FORCED_CANDIDATE = "forced_candidate"
+
+ENDPOINT_CLUSTERS = {STABLE: STABLE, CANDIDATE: CANDIDATE, SHADOW: CANDIDATE}
+"""Clusters that hold endpoints, and whose endpoints they hold."""
+
+_HTTP = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+
+# As many as there can be clients' connections: a request that overflows these fails, and is not even retried.
+_LIVE_LIMITS = {
+    "max_connections": 10_000,
+    "max_pending_requests": 10_000,
+    "max_requests": 10_000,
+    "max_retries": 10_000,
+}
+# Copies may be shed. Envoy holds at most max_connections bodies of max_body bytes for a shadow that stalls.
+_SHADOW_LIMITS = {"max_connections": 32, "max_pending_requests": 32, "max_requests": 64, "max_retries": 0}
+
+_RETRY: Resource = {"num_retries": 1, "retry_back_off": {"base_interval": "0.001s", "max_interval": "0.005s"}}
+_RETRY_LOST = _RETRY | {"retry_on": "connect-failure,refused-stream,reset"}
+"""Stable's own errors reach the client as they are; only a request that found no server goes out again."""
+
+
+def clusters(traffic: Traffic, at: Folder) -> list[Resource]:
+    failover = _RETRY | {
+        "retry_on": "5xx,reset,connect-failure,refused-stream",
+        "per_try_timeout": duration(traffic.failover.deadline),
+    }
+    return [
+        _endpoints_cluster(STABLE, at, _LIVE_LIMITS, retry=_RETRY_LOST),
+        _endpoints_cluster(CANDIDATE, at, _LIVE_LIMITS),
+        _shadow(traffic, at),
+        _composite(CANDIDATE_FB, [CANDIDATE, STABLE], failover),
+        _composite(FORCED_STABLE, [STABLE], _RETRY_LOST),
+        _composite(FORCED_CANDIDATE, [CANDIDATE, STABLE], failover),
+    ]
+
+
+def endpoints(side: str, addresses: Iterable[Endpoint]) -> list[Resource]:
+    """The endpoints of `stable` or `candidate`; none is well."""
+    found = [{"endpoint": {"address": address(one.host, one.port)}} for one in addresses]
+    return [
+        typed(
+            "envoy.config.endpoint.v3.ClusterLoadAssignment",
+            cluster_name=side,
+            endpoints=[{"lb_endpoints": found}] if found else [],
+        )
+    ]
+
+
+def _endpoints_cluster(name: str, at: Folder, limits: dict[str, int], **http: Any) -> Resource:
+    side = ENDPOINT_CLUSTERS[name]
+    return typed(
+        "envoy.config.cluster.v3.Cluster",
+        name=name,
+        type="EDS",
+        connect_timeout="0.25s",
+        eds_cluster_config={"service_name": side, "eds_config": watched(at.xds / f"eds_{side}.json")},
+        lb_policy="LEAST_REQUEST",
+        circuit_breakers={"thresholds": [limits]},
+        track_cluster_stats={"per_endpoint_stats": True},
+        typed_extension_protocol_options=_http_options(**http),
+    )
+
+
+def _shadow(traffic: Traffic, at: Folder) -> Resource:
+    limit = {"max_stream_duration": duration(traffic.failover.deadline)}
+    shadow = _endpoints_cluster(SHADOW, at, _SHADOW_LIMITS, stream=limit)
+    # A copy is streamed together with the original: where it does not fit here, a shadow that stops reading stops
+    # the client. So it must hold the largest body that is let in.
+    shadow["per_connection_buffer_limit_bytes"] = traffic.max_body + 2**20
+    return shadow
+
+
+def _composite(name: str, members: list[str], retry: Resource) -> Resource:
+    """Attempt 1 goes to the first member, attempt 2 to the next."""
+    config = typed(
+        "envoy.extensions.clusters.composite.v3.ClusterConfig", clusters=[{"name": member} for member in members]
+    )
+    return typed(
+        "envoy.config.cluster.v3.Cluster",
+        name=name,
+        connect_timeout="0.25s",
+        lb_policy="CLUSTER_PROVIDED",
+        circuit_breakers={"thresholds": [_LIVE_LIMITS]},
+        typed_extension_protocol_options=_http_options(retry=retry),
+        cluster_type={"name": "envoy.clusters.composite", "typed_config": config},
+    )
+
+
+def _http_options(*, retry: Resource | None = None, stream: Resource | None = None) -> Resource:
+    """Retries belong to a cluster, not to the route: stable has neither the candidate's deadline nor its failover."""
+    options = typed(
+        _HTTP,
+        # Below the 5 s after which uvicorn closes an idle connection: a request sent at that moment would be lost.
+        common_http_protocol_options={"idle_timeout": "4s", **(stream or {})},
+        explicit_http_config={"http_protocol_options": {}},
+    )
+    return {_HTTP: options | ({"retry_policy": retry} if retry else {})}

@@ -1,0 +1,119 @@
+"""Where Envoy listens: for clients, and for whoever reads the metrics."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lockgate.rollout.envoy.bootstrap import ADMIN
+from lockgate.rollout.envoy.folder import Folder
+from lockgate.rollout.envoy.resources import Resource, address, duration, extension, split_address, typed, watched
+from lockgate.rollout.envoy.routes import ROUTES
+from lockgate.rollout.spec import Traffic
+
+INGRESS = "ingress"
+"""Of the statistics of clients' requests: `http.ingress.…`."""
+
+_MANAGER = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+
+_REQUEST_ROW = {
+    "ts": "%START_TIME(%Y-%m-%dT%H:%M:%S.%6fZ)%",
+    "request_id": "%REQ(X-REQUEST-ID)%",
+    "assigned": "%UPSTREAM_CLUSTER_RAW%",
+    "upstream": "%UPSTREAM_HOST%",
+    "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
+    "status": "%RESPONSE_CODE%",
+    "flags": "%RESPONSE_FLAGS%",
+    "details": "%RESPONSE_CODE_DETAILS%",
+    "duration_us": "%COMMON_DURATION(DS_RX_BEG:DS_TX_END:us)%",
+    "upstream_us": "%COMMON_DURATION(US_TX_BEG:US_RX_BEG:us)%",
+    "method": "%REQ(:METHOD)%",
+    "path": "%REQ(:PATH)%",
+    "route": "%ROUTE_NAME%",
+    "bytes_in": "%BYTES_RECEIVED%",
+    "bytes_out": "%BYTES_SENT%",
+}
+
+_ATTEMPT_ROW = {
+    "ts": "%START_TIME(%Y-%m-%dT%H:%M:%S.%6fZ)%",
+    "request_id": "%REQ(X-REQUEST-ID)%",
+    "cluster": "%UPSTREAM_CLUSTER_RAW%",
+    "upstream": "%UPSTREAM_HOST%",
+    "status": "%RESPONSE_CODE%",
+    "flags": "%RESPONSE_FLAGS%",
+    "upstream_us": "%COMMON_DURATION(US_TX_BEG:US_RX_END:us)%",
+    "fail": "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
+}
+
+
+def listeners(traffic: Traffic, at: Folder) -> list[Resource]:
+    return [_ingress(traffic, at), _metrics(traffic)]
+
+
+def _listener(name: str, listen: str, manager: Resource) -> Resource:
+    return typed(
+        "envoy.config.listener.v3.Listener",
+        name=name,
+        address=address(*split_address(listen)),
+        # With SO_REUSEPORT a forgotten Envoy would silently take half of the requests.
+        enable_reuse_port=False,
+        filter_chains=[{"filters": [{"name": "http", "typed_config": manager}]}],
+    )
+
+
+def _ingress(traffic: Traffic, at: Folder) -> Resource:
+    buffer = extension(
+        "envoy.filters.http.buffer",
+        "envoy.extensions.filters.http.buffer.v3.Buffer",
+        max_request_bytes=traffic.max_body,
+    )
+    manager = typed(
+        _MANAGER,
+        stat_prefix=INGRESS,
+        use_remote_address=True,
+        # Nobody is internal: `x-envoy-*` of a client would switch off retries and time limits.
+        internal_address_config={"cidr_ranges": []},
+        preserve_external_request_id=True,
+        always_set_request_id_in_response=True,
+        normalize_path=True,
+        merge_slashes=True,
+        request_headers_timeout="5s",
+        stream_idle_timeout=duration(max(60.0, traffic.timeout)),
+        drain_timeout="3s",
+        access_log=[_file_log(at.access_log, _REQUEST_ROW)],
+        rds={"route_config_name": ROUTES, "config_source": watched(at.xds / "rds.json")},
+        http_filters=[buffer, _router(upstream_log=[_file_log(at.upstream_log, _ATTEMPT_ROW)])],
+    )
+    return _listener(INGRESS, traffic.listen, manager)
+
+
+def _metrics(traffic: Traffic) -> Resource:
+    """Only these two paths: the rest of the admin socket changes things."""
+    routes = [
+        {"match": _get("/metrics"), "route": {"cluster": ADMIN, "prefix_rewrite": "/stats/prometheus"}},
+        {"match": _get("/ready"), "route": {"cluster": ADMIN}},
+    ]
+    hosts = [{"name": "metrics", "domains": ["*"], "routes": routes}]
+    manager = typed(
+        _MANAGER,
+        stat_prefix="metrics",
+        route_config={"name": "metrics", "virtual_hosts": hosts},
+        http_filters=[_router()],
+    )
+    return _listener("metrics", traffic.metrics, manager) | {"ignore_global_conn_limit": True}
+
+
+def _get(path: str) -> Resource:
+    return {"path": path, "headers": [{"name": ":method", "string_match": {"exact": "GET"}}]}
+
+
+def _router(**fields: list[Resource]) -> Resource:
+    return extension("envoy.filters.http.router", "envoy.extensions.filters.http.router.v3.Router", **fields)
+
+
+def _file_log(path: Path, row: dict[str, str]) -> Resource:
+    return extension(
+        "envoy.access_loggers.file",
+        "envoy.extensions.access_loggers.file.v3.FileAccessLog",
+        path=str(path),
+        log_format={"json_format": row},
+    )

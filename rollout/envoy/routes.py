@@ -1,0 +1,112 @@
+"""The split of traffic as Envoy routes, and back."""
+
+from __future__ import annotations
+
+from lockgate.rollout.envoy.clusters import CANDIDATE, CANDIDATE_FB, FORCED_CANDIDATE, FORCED_STABLE, SHADOW, STABLE
+from lockgate.rollout.envoy.resources import Resource, duration, typed
+from lockgate.rollout.spec import Traffic
+from lockgate.rollout.words import WHOLE, Routes
+
+ROUTES = "routes"
+VARIANT_HEADER = "x-lockgate-variant"
+SHADOW_HEADER = "x-lockgate-shadow"
+
+_BY_USER = "by-user"
+_VALUE = r"\1"
+"""The header's value in a regex substitution."""
+
+
+def route_configuration(traffic: Traffic, routes: Routes) -> list[Resource]:
+    mirror = _mirror(routes.mirror)
+    by_user = _split(traffic, routes, traffic.sticky.header)
+    by_request = _split(traffic, routes, "x-request-id")
+    host = {
+        "name": "all",
+        "domains": ["*"],
+        # Envoy's default of 1 MiB leaves larger requests without a second attempt.
+        "request_body_buffer_limit": traffic.max_body,
+        "request_headers_to_remove": [SHADOW_HEADER],
+        "routes": [
+            _forced(traffic, CANDIDATE, to=CANDIDATE if routes.candidate else STABLE),
+            _forced(traffic, STABLE, to=STABLE),
+            {"name": _BY_USER, "match": _with_header(traffic.sticky.header), "route": by_user | mirror},
+            {"name": "by-request", "match": {"prefix": "/"}, "route": by_request | mirror},
+        ],
+    }
+    return [
+        typed(
+            "envoy.config.route.v3.RouteConfiguration",
+            name=ROUTES,
+            # Without it a weight on a cluster that is not there is accepted and answered with 503.
+            validate_clusters=True,
+            virtual_hosts=[host],
+        )
+    ]
+
+
+def split_of(configuration: Resource) -> tuple[int, int, str]:
+    """Weight, mirror and salt of a route configuration, as Envoy shows it in its config dump."""
+    routes = {route["name"]: route["route"] for route in configuration["virtual_hosts"][0]["routes"]}
+    by_user = routes[_BY_USER]
+    weights = {one["name"]: one.get("weight", 0) for one in by_user["weighted_clusters"]["clusters"]}
+    mirrors = by_user.get("request_mirror_policies", [])
+    mirror = mirrors[0]["runtime_fraction"]["default_value"].get("numerator", 0) if mirrors else 0
+    substitution: str = by_user["hash_policy"][0]["header"]["regex_rewrite"]["substitution"]
+    return weights[CANDIDATE_FB], mirror, substitution.removesuffix(_VALUE)
+
+
+def _split(traffic: Traffic, routes: Routes, hashed: str) -> Resource:
+    """The order and the sum of the weights never change: so a larger weight moves users one way only.
+
+    The candidate gets a request when `xxh64(salt + value of the header) % WHOLE` reaches stable's weight.
+    """
+    rewrite = {"pattern": {"regex": "^(.*)$"}, "substitution": routes.salt + _VALUE}
+    sides = [
+        {"name": STABLE, "weight": WHOLE - routes.weight, **_named(STABLE)},
+        {"name": CANDIDATE_FB, "weight": routes.weight, **_named(CANDIDATE)},
+    ]
+    return {
+        "timeout": duration(traffic.timeout),
+        "hash_policy": [{"header": {"header_name": hashed, "regex_rewrite": rewrite}, "terminal": True}],
+        "weighted_clusters": {"use_hash_policy": True, "clusters": sides},
+    }
+
+
+def _mirror(share: int) -> Resource:
+    if not share:
+        return {}
+    policy = {
+        "cluster": SHADOW,
+        "disable_shadow_host_suffix_append": True,
+        "runtime_fraction": {"default_value": {"numerator": share, "denominator": "TEN_THOUSAND"}},
+        "request_headers_mutations": [
+            {"remove": "authorization"},
+            {"append": _header(SHADOW_HEADER, "1")},
+            {"append": _header(VARIANT_HEADER, CANDIDATE)},
+        ],
+    }
+    return {"request_mirror_policies": [policy]}
+
+
+def _forced(traffic: Traffic, wanted: str, *, to: str) -> Resource:
+    """A tester's request: it is not mirrored, and its counters are no evidence."""
+    cluster = FORCED_CANDIDATE if to == CANDIDATE else FORCED_STABLE
+    return {
+        "name": f"force-{wanted}",
+        "match": {"prefix": "/", "headers": [{"name": traffic.force.header, "string_match": {"exact": wanted}}]},
+        "route": {"cluster": cluster, "timeout": duration(traffic.timeout)},
+        **_named(to),
+    }
+
+
+def _with_header(name: str) -> Resource:
+    return {"prefix": "/", "headers": [{"name": name, "string_match": {"safe_regex": {"regex": ".+"}}}]}
+
+
+def _named(variant: str) -> Resource:
+    header = _header(VARIANT_HEADER, variant)
+    return {"request_headers_to_add": [header], "response_headers_to_add": [header]}
+
+
+def _header(key: str, value: str) -> Resource:
+    return {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}

@@ -1,0 +1,60 @@
+"""What every compiler asks of a source model: its inputs as arguments, its outputs' names, its libraries."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import warnings
+from collections.abc import Iterator, Sequence
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from typing import Any
+
+import numpy as np
+
+from lockgate.registry.words import SourceModel
+from lockgate.services.serving.engines.feeds import feed
+from lockgate.services.serving.schema import Schema
+
+
+def schema(model: SourceModel) -> Schema:
+    """Raises ValueError with a sentence when no API can be derived from the signature."""
+    return Schema.of(model.fetched.signature["inputs"], tuple(model.fetched.example))
+
+
+def tensors(model: SourceModel) -> list[dict[str, Any]]:
+    """Each tensor an argument; columns become one float matrix, as MLflow feeds PyTorch models."""
+    found = schema(model)
+    if found.columns:
+        return [feed(found.names, "float32", "matrix")]
+    return [feed([f.name], f.dtype) for f in found.fields]
+
+
+def outputs(model: SourceModel) -> list[dict[str, Any]]:
+    """Names and row shapes of what the source answers: that decides."""
+    answer = model.run(model.fetched.example)
+    return [{"name": name, "row_shape": list(value.shape[1:])} for name, value in answer.items()]
+
+
+def missing(modules: Sequence[str]) -> str | None:
+    """One line naming the modules that are not installed, or None."""
+    absent = [name for name in modules if importlib.util.find_spec(name) is None]
+    return f"{' and '.join(absent)} not installed" if absent else None
+
+
+def versions(modules: Sequence[str]) -> dict[str, str]:
+    """Installed distributions that provide these modules, as a bento pins them."""
+    providers = packages_distributions()
+    found = {}
+    for module in modules:
+        for name in sorted(set(providers.get(module, ()))):
+            with contextlib.suppress(PackageNotFoundError):
+                found[name] = version(name).partition("+")[0]
+    return found
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Exporters warn about their own deprecations, which say nothing about the model."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        yield

@@ -1,0 +1,86 @@
+"""Reads one request from ASGI: its head in one pass, its body within limits of size and time."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+from .refusals import BadRequest
+
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+LONGEST_ID = 128
+
+
+class ClientGone(Exception):  # noqa: N818 - nobody is left to read a sentence
+    pass
+
+
+@dataclass(slots=True)
+class Head:
+    """`id` is the caller's `x-request-id`, or one of ours."""
+
+    content_type: str = ""
+    accept: bytes = b""
+    id: bytes = b""
+    length: int = 0
+
+
+def head(scope: Scope) -> Head:
+    found = Head()
+    for key, value in scope["headers"]:
+        if key == b"content-type":
+            found.content_type = value.decode("latin-1")
+        elif key == b"accept":
+            found.accept = value
+        elif key == b"x-request-id":
+            found.id = value[:LONGEST_ID]
+        elif key == b"content-length" and value.isdigit():
+            found.length = int(value)
+    found.id = found.id or uuid.uuid4().hex.encode()
+    return found
+
+
+async def body(receive: Receive, length: int, most: int, seconds: float) -> bytes:
+    """The whole body; raises `BadRequest` (413, 408) and `ClientGone`."""
+    if length > most:
+        raise _too_large(most)
+    message = await _next(receive)
+    if not message.get("more_body"):
+        return _checked(message.get("body", b""), most)
+    parts = [message.get("body", b"")]
+    size = len(parts[0])
+    try:
+        async with asyncio.timeout(seconds):
+            while message.get("more_body"):
+                message = await _next(receive)
+                parts.append(message.get("body", b""))
+                size += len(parts[-1])
+                if size > most:
+                    raise _too_large(most)
+    except TimeoutError:
+        raise BadRequest(f"the body did not arrive within {seconds:g} s", 408) from None
+    return b"".join(parts)
+
+
+async def _next(receive: Receive) -> Message:
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise ClientGone
+    return message
+
+
+def _checked(whole: bytes, most: int) -> bytes:
+    if len(whole) > most:
+        raise _too_large(most)
+    return whole
+
+
+def _too_large(most: int) -> BadRequest:
+    return BadRequest(f"the body is larger than {most} bytes; send fewer rows in one request", 413)

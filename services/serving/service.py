@@ -1,0 +1,128 @@
+"""The one BentoML service for every model. The bento's arguments name the model-store entry that it serves."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import bentoml
+from _bentoml_sdk import IODescriptor
+from bentoml.models import BentoModel
+from pydantic import BaseModel
+
+from .core import About, Core, Limits
+from .lane import INFO, PREDICT, FastService
+from .openapi import request_schema
+from .schema import Schema
+
+
+class Args(BaseModel):
+    """`store` is a full tag: `name:latest` would be resolved again when the bento is served."""
+
+    name: str
+    store: str
+    model: str
+    version: str
+    digest: str
+    spec_hash: str
+    timeout: float = 10.0
+    max_body: int = 16 * 2**20
+    max_batch: int = 64
+    max_wait: float = 0.0
+    max_queue: int = 4096
+    max_rows: int = 10_000
+    inline_below: float = 0.0005
+    inline_rows: int = 32
+
+
+args = bentoml.use_arguments(Args)
+
+
+def _manifest() -> dict[str, Any]:
+    """Read when the bento is built and when it is served, so that the documentation shows the model's own inputs."""
+    with open(bentoml.models.get(args.store).path_of("manifest.json"), encoding="utf-8") as file:  # noqa: PTH123
+        found: dict[str, Any] = json.load(file)
+    return found
+
+
+MANIFEST = _manifest()
+SCHEMA = Schema.of(MANIFEST["signature"]["inputs"], MANIFEST["inputs"], args.max_rows)
+
+
+class Request(IODescriptor):  # type: ignore[misc]
+    """Documents the body; `Core` reads it."""
+
+    __root_input__ = True
+
+    @classmethod
+    def model_json_schema(cls, *_args: Any, **_options: Any) -> dict[str, Any]:
+        return {**request_schema(SCHEMA), "title": "Request"}
+
+
+class Answer(BaseModel):
+    model: str
+    version: str
+    outputs: dict[str, list[Any]]
+
+
+@bentoml.service(
+    name=args.name,
+    service_class=FastService,
+    workers=1,
+    traffic={"timeout": max(1, round(args.timeout))},
+    logging={"access": {"enabled": False}},
+    tracing={"excluded_urls": ".*"},
+)
+class Model:
+    """Predictions of one model version."""
+
+    stored = BentoModel(args.store)
+
+    def __init__(self) -> None:
+        from .metrics import Metrics
+        from .start import warm
+
+        run, median = warm(self.stored.path, MANIFEST, SCHEMA, args.max_batch)
+        about = About(
+            args.model, args.version, args.digest, MANIFEST["target"], args.spec_hash, _bento(), replica_id()
+        )
+        limits = Limits(
+            timeout=args.timeout,
+            max_body=args.max_body,
+            max_batch=args.max_batch,
+            max_wait=args.max_wait,
+            max_queue=max(args.max_queue, args.max_batch),
+            inline_rows=args.inline_rows if median < args.inline_below else 0,
+        )
+        self.core = Core(run, SCHEMA, about, limits, Metrics(args.model, args.version))
+        Model.context.state["core"] = self.core
+
+    @bentoml.api(route=PREDICT, input_spec=Request)  # type: ignore[untyped-decorator, unused-ignore]
+    async def predict(self, request: Any) -> Answer:
+        """Predictions for rows as JSON, npy (`application/x-npy`) or an Arrow stream."""
+        raise NotImplementedError("the fast lane answers this route")
+
+    @bentoml.api(route=INFO)  # type: ignore[untyped-decorator, unused-ignore]
+    async def info(self) -> dict[str, str]:
+        """Which model version this replica serves."""
+        found: dict[str, str] = json.loads(self.core.info)
+        return found
+
+    async def __is_ready__(self) -> bool:
+        return Model.context.state.get("core") is not None
+
+    @bentoml.on_shutdown  # type: ignore[untyped-decorator, unused-ignore]
+    def close(self) -> None:
+        self.core.close()
+
+
+def replica_id() -> str:
+    """Given by the platform that started this process, so that it knows its own replica on a port."""
+    return os.environ.get("LOCKGATE_REPLICA", "")
+
+
+def _bento() -> str:
+    from bentoml._internal.context import server_context
+
+    return f"{server_context.bento_name}:{server_context.bento_version}"
