@@ -42,22 +42,19 @@ _LIVE_LIMITS = {
 _SHADOW_LIMITS = {"max_connections": 32, "max_pending_requests": 32, "max_requests": 64, "max_retries": 0}
 
 _RETRY: Resource = {"num_retries": 1, "retry_back_off": {"base_interval": "0.001s", "max_interval": "0.005s"}}
+_FAILOVER = _RETRY | {"retry_on": "5xx,reset,connect-failure,refused-stream"}
 _RETRY_LOST = _RETRY | {"retry_on": "connect-failure,refused-stream,reset"}
 """Stable's own errors reach the client as they are; only a request that found no server goes out again."""
 
 
 def clusters(traffic: Traffic, at: Folder) -> list[Resource]:
-    failover = _RETRY | {
-        "retry_on": "5xx,reset,connect-failure,refused-stream",
-        "per_try_timeout": duration(traffic.failover.deadline),
-    }
     return [
         _endpoints_cluster(STABLE, at, _LIVE_LIMITS, retry=_RETRY_LOST),
         _endpoints_cluster(CANDIDATE, at, _LIVE_LIMITS),
         _shadow(traffic, at),
-        _composite(CANDIDATE_FB, [CANDIDATE, STABLE], failover),
+        _composite(CANDIDATE_FB, [CANDIDATE, STABLE], _FAILOVER),
         _composite(FORCED_STABLE, [STABLE], _RETRY_LOST),
-        _composite(FORCED_CANDIDATE, [CANDIDATE, STABLE], failover),
+        _composite(FORCED_CANDIDATE, [CANDIDATE, STABLE], _FAILOVER),
     ]
 
 

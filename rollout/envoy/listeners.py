@@ -7,7 +7,7 @@ from pathlib import Path
 from lockgate.rollout.envoy.bootstrap import ADMIN
 from lockgate.rollout.envoy.folder import Folder
 from lockgate.rollout.envoy.resources import Resource, address, duration, extension, split_address, typed, watched
-from lockgate.rollout.envoy.routes import ROUTES
+from lockgate.rollout.envoy.routes import HEADER_FILTER, HEADER_TYPE, ROUTES
 from lockgate.rollout.spec import Traffic
 
 INGRESS = "ingress"
@@ -81,7 +81,7 @@ def _ingress(traffic: Traffic, at: Folder) -> Resource:
         drain_timeout="3s",
         access_log=[_file_log(at.access_log, _REQUEST_ROW)],
         rds={"route_config_name": ROUTES, "config_source": watched(at.xds / "rds.json")},
-        http_filters=[buffer, _router(upstream_log=[_file_log(at.upstream_log, _ATTEMPT_ROW)])],
+        http_filters=[buffer, extension(HEADER_FILTER, HEADER_TYPE), _router(upstream_log=[_file_log(at.upstream_log, _ATTEMPT_ROW)])],
     )
     return _listener(INGRESS, traffic.listen, manager)
 

@@ -1,0 +1,55 @@
+"""`${NAME}` in a text stands for an environment variable; `$${` is a plain `${`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+_REFERENCE = re.compile(r"\$\$\{|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)\}|\$\{")
+_SHORT = 4
+
+
+def fill(text: str, environment: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    """The text with its references replaced, and what must not be shown → what to show in its place.
+
+    Raises `ValueError` with a sentence when a variable is not set or a reference is malformed.
+    """
+    hidden: dict[str, str] = {}
+
+    def value_of(match: re.Match[str]) -> str:
+        if match[0] == "$${":
+            return "${"
+        name = match["name"]
+        if name is None:
+            raise ValueError("'${' without a name and '}' after it; write ${NAME}, or $${ for a plain ${")
+        if name not in environment:
+            raise ValueError(f"the environment variable {name} is not set; set it, or write the value here")
+        value = environment[name]
+        if not _is_unicode(value):
+            raise ValueError(f"the environment variable {name} is not UTF-8 text")
+        hidden[value] = match[0]
+        return value
+
+    filled = _REFERENCE.sub(value_of, text)
+    if hidden:
+        hidden[filled] = text
+    return filled, hidden
+
+
+def hide(text: str, hidden: Mapping[str, str]) -> str:
+    """`text` without the values that came from the environment, longest first.
+
+    A value of a few characters is replaced only where it stands alone, or every message would be riddled with names.
+    """
+    for value, shown in sorted(hidden.items(), key=lambda pair: -len(pair[0])):
+        for form in {value, repr(value)[1:-1]} - {""}:
+            if len(form) < _SHORT:
+                text = re.sub(rf"(?<![\w.]){re.escape(form)}(?![\w.])", lambda _, shown=shown: shown, text)
+            else:
+                text = text.replace(form, shown)
+    return text
+
+
+def _is_unicode(text: str) -> bool:
+    """Python lets bytes that are no UTF-8 through as lone surrogates."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
