@@ -62,7 +62,7 @@ def _structure(want: Arrays, found: Arrays, who: tuple[str, str]) -> str:
 
 
 def _is_float(value: Array) -> bool:
-    return value.dtype.kind == "f"
+    return bool(value.dtype.kind == "f")
 
 
 def _head(name: str, want: Array, found: Array, parity: Parity, who: tuple[str, str]) -> _Head:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 _REFERENCE = re.compile(r"\$\$\{|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)\}|\$\{")
 _SHORT = 4
@@ -44,10 +44,15 @@ def hide(text: str, hidden: Mapping[str, str]) -> str:
     for value, shown in sorted(hidden.items(), key=lambda pair: -len(pair[0])):
         for form in {value, repr(value)[1:-1]} - {""}:
             if len(form) < _SHORT:
-                text = re.sub(rf"(?<![\w.]){re.escape(form)}(?![\w.])", lambda _, shown=shown: shown, text)
+                text = re.sub(rf"(?<![\w.]){re.escape(form)}(?![\w.])", _always(shown), text)
             else:
                 text = text.replace(form, shown)
     return text
+
+
+def _always(text: str) -> Callable[[re.Match[str]], str]:
+    """A replacement in which a backslash is a backslash."""
+    return lambda _: text
 
 
 def _is_unicode(text: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import yaml
 from yaml.composer import ComposerError
 
@@ -19,9 +21,10 @@ class _Loader(yaml.SafeLoader):
     depth = 0
     made = 0
 
-    def resolve(self, kind: type[yaml.Node], value: str | None, implicit: tuple[bool, bool] | bool) -> str:
+    def resolve(self, kind: type[yaml.Node], value: str | None, implicit: Any) -> str:
+        """`implicit` is a pair for scalars: whether the tag may be left to us when plain, and when quoted."""
         if kind is yaml.ScalarNode:
-            return tag_of(value or "") if isinstance(implicit, tuple) and implicit[0] else STR
+            return tag_of(value or "") if implicit[0] else STR
         return self.DEFAULT_MAPPING_TAG if kind is yaml.MappingNode else self.DEFAULT_SEQUENCE_TAG
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
@@ -29,7 +32,7 @@ class _Loader(yaml.SafeLoader):
         self.made += 1
         if self.depth > DEEPEST or self.made > 2 * MOST:
             what = f"nested deeper than {DEEPEST} levels" if self.depth > DEEPEST else f"more than {MOST} values"
-            raise ComposerError(None, None, what, self.peek_event().start_mark)
+            raise ComposerError(None, None, what, self.peek_event().start_mark)  # type: ignore[no-untyped-call]
         try:
             return super().compose_node(parent, index)
         finally:
@@ -41,7 +44,7 @@ def compose(text: str, file: str) -> yaml.MappingNode:
     try:
         node = _Loader(text).get_single_node()
     except yaml.MarkedYAMLError as error:
-        raise SpecError(file, [_marked(error)]) from None
+        raise SpecError(file, [_marked(error, text)]) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         message = f"the character U+{ord(text[error.position]):04X} is not allowed in YAML; remove it"
@@ -58,10 +61,13 @@ def compose(text: str, file: str) -> yaml.MappingNode:
 _SENTENCES = (
     ("found character '\\t'", "a tab; YAML is indented with spaces"),
     ("found character", "text cannot start with {quoted} here; put it in quotes"),
-    ("mapping values are not allowed", "a ':' that does not fit; mind the indentation, or put text with ': ' in quotes"),
+    (
+        "mapping values are not allowed",
+        "a ':' that does not fit; mind the indentation and the line before, or put text with ': ' in quotes",
+    ),
     ("could not find expected ':'", "a field without a ':' and a space after its name"),
-    ("found undefined alias", "{quoted} is used before an anchor &{bare} is defined"),
-    ("found duplicate anchor", "{quoted} is defined twice as an anchor"),
+    ("found undefined alias", "*{bare} stands for nothing; an anchor &{bare} has to come before it"),
+    ("found duplicate anchor", "the anchor &{bare} is defined twice"),
     ("expected a single document", "a second document; a spec is one, so remove the '---'"),
     ("but found another document", "a second document; a spec is one, so remove the '---'"),
     ("expected <block end>", "this line does not fit the indentation of those above it"),
@@ -74,14 +80,18 @@ _UNCLOSED = (
     ("found unexpected end of stream", "a quote that is not closed"),
 )
 
+_BARE_REFERENCE = 'in braces and brackets a reference needs quotes, like "${NAME}"'
 
-def _marked(error: yaml.MarkedYAMLError) -> Problem:
+
+def _marked(error: yaml.MarkedYAMLError, text: str) -> Problem:
     """The scanner's words are about tokens; people look for the place where something was opened."""
     problem = error.problem or error.context or "not YAML"
+    line = _line(error.problem_mark or error.context_mark)
     for start, sentence in _UNCLOSED:
         if problem.startswith(start):
-            return Problem(_line(error.context_mark or error.problem_mark), "", sentence)
-    line = _line(error.problem_mark or error.context_mark)
+            opened = _line(error.context_mark or error.problem_mark)
+            bare = "${" in "".join(text.splitlines()[opened - 1 : line])
+            return Problem(opened, "", _BARE_REFERENCE if bare else sentence)
     for start, sentence in _SENTENCES:
         if start in problem:
             quoted = problem.partition("'")[2].rpartition("'")[0]

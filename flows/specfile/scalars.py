@@ -68,7 +68,7 @@ def _whole(word: str) -> int:
 
 
 def _number(word: str) -> float:
-    value = float(word.replace(".inf", "inf").replace(".nan", "nan")) if word[-1].isdigit() or word[-1] == "." else math.inf
+    value = math.inf if "n" in word.lower() else float(word)
     if not math.isfinite(value):
         raise ValueError(f"{word} is not a number that can be compared; write a finite one")
     return value

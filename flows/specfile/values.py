@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
 from lockgate.flows.errors import Problem, SpecError
 from lockgate.flows.specfile.environment import fill
 from lockgate.flows.specfile.nodes import MOST
-from lockgate.flows.specfile.scalars import FLOAT, INT, STR, tag_of, value_of
+from lockgate.flows.specfile.scalars import BOOL, FLOAT, INT, STR, tag_of, value_of
 
 Path = tuple[str | int, ...]
 _MERGE = "<<"
@@ -21,13 +21,18 @@ _PLAIN_TAGS = frozenset({yaml.SafeLoader.DEFAULT_MAPPING_TAG, yaml.SafeLoader.DE
 
 @dataclass
 class Document:
-    """What a file says. `spoiled` are the paths whose values could not be read; they hold None."""
+    """What a file says.
+
+    `spoiled` are the paths whose values could not be read; they hold None. `filled` are those of texts that came from
+    the environment in whole or in part, and `hidden` says how to show what came from there (see `environment.fill`).
+    """
 
     value: dict[str, Any] = field(default_factory=dict)
     lines: dict[Path, int] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     spoiled: set[Path] = field(default_factory=set)
     hidden: dict[str, str] = field(default_factory=dict)
+    filled: set[Path] = field(default_factory=set)
 
     def line(self, path: Path) -> int:
         """The line of `path`, or of the nearest thing around it that is written in the file."""
@@ -45,6 +50,17 @@ class Document:
                 return None
         return here
 
+    def reread(self, paths: Iterable[Path]) -> bool:
+        """Take texts from the environment for what they would be in the file: a number, true, false. True if any was."""
+        changed = False
+        for path in self.filled.intersection(paths):
+            text = self.at(path)
+            if isinstance(text, str) and (tag := tag_of(text)) in {INT, FLOAT, BOOL}:
+                with suppress(ValueError):
+                    self.at(path[:-1])[path[-1]] = value_of(yaml.ScalarNode(tag, text))
+                    changed = True
+        return changed
+
 
 def shown(path: Path) -> str:
     """`rollout.steps[2].canary`; a name that is no plain word stands in quotes."""
@@ -53,7 +69,7 @@ def shown(path: Path) -> str:
         if isinstance(part, int):
             text += f"[{part}]"
             continue
-        plain = part.replace("_", "a").replace("-", "a").isalnum() and len(part) <= 60  # noqa: PLR2004 - a line's worth
+        plain = part.replace("_", "a").replace("-", "a").isalnum() and len(part) <= 60
         text += "." * bool(text) + (part if plain else repr(part[:60]))
     return text
 
@@ -74,25 +90,22 @@ class Reader:
 
     def _value(self, node: yaml.Node, path: Path, line: int) -> Any:
         self.document.lines[path] = line
-        if not isinstance(node, yaml.ScalarNode) and node.tag not in _PLAIN_TAGS:
+        self._read += 1
+        if self._read > MOST:
+            self._stop(line, path, f"with its aliases written out the spec has more than {MOST} values")
+        if isinstance(node, yaml.ScalarNode):
+            return self._scalar(node, path)
+        if node.tag not in _PLAIN_TAGS:
             return self._spoil(path, f"the tag {node.tag} is not known here; leave it out")
         with self._inside(node, path, line):
             if isinstance(node, yaml.MappingNode):
                 return self._mapping(node, path)
-            if isinstance(node, yaml.SequenceNode):
-                return [self._value(item, (*path, i), _line(item, line)) for i, item in enumerate(node.value)]
-            return self._scalar(node, path)
+            return [self._value(item, (*path, i), _line(item, line)) for i, item in enumerate(node.value)]
 
     @contextmanager
     def _inside(self, node: yaml.Node, path: Path, line: int) -> Iterator[None]:
-        self._read += 1
-        refused = ""
-        if self._read > MOST:
-            refused = f"with its aliases written out the spec has more than {MOST} values; a spec needs fewer"
-        elif any(node is other for other in self._open):
-            refused = "the alias stands for something that contains it"
-        if refused:
-            raise SpecError(self._file, [*self.document.problems, Problem(line, shown(path), refused)])
+        if any(node is other for other in self._open):
+            self._stop(line, path, "the alias stands for something that contains it")
         self._open.append(node)
         try:
             yield
@@ -104,8 +117,8 @@ class Reader:
         written: dict[str, int] = {}
         for key, child in node.value:
             line = key.start_mark.line + 1
-            if not isinstance(key, yaml.ScalarNode):
-                self._complain(line, path, "the name of a field is a single word")
+            if not isinstance(key, yaml.ScalarNode) or not key.value.isprintable():
+                self._complain(line, path, "the name of a field is a word")
             elif key.value == _MERGE and key.style is None:
                 continue
             elif key.value in written:
@@ -130,27 +143,34 @@ class Reader:
                     self._complain(line, path, "'<<' brings in mappings, like `<<: *name`")
                     continue
                 with self._inside(source, path, line):
-                    yield from (pair for pair in source.value if isinstance(pair[0], yaml.ScalarNode) and pair[0].value != _MERGE)
+                    yield from (
+                        pair
+                        for pair in source.value
+                        if isinstance(pair[0], yaml.ScalarNode) and pair[0].value != _MERGE
+                    )
                     yield from self._merged(source, path)
 
     def _scalar(self, node: yaml.ScalarNode, path: Path) -> Any:
         try:
             if node.tag == STR and "${" in node.value:
-                return self._from_environment(node)
+                return self._from_environment(node, path)
             return value_of(node)
         except ValueError as error:
             return self._spoil(path, str(error))
 
-    def _from_environment(self, node: yaml.ScalarNode) -> Any:
-        """Filled in; an unquoted text that has become a number is one."""
+    def _from_environment(self, node: yaml.ScalarNode, path: Path) -> str:
         filled, hidden = fill(node.value, self._environment)
         self.document.hidden |= hidden
-        tag = tag_of(filled) if node.style is None else STR
-        return value_of(yaml.ScalarNode(tag if tag in {INT, FLOAT} else STR, filled))
+        if hidden:
+            self.document.filled.add(path)
+        return filled
 
     def _spoil(self, path: Path, message: str) -> None:
         self.document.spoiled.add(path)
         self._complain(self.document.lines[path], path, message)
+
+    def _stop(self, line: int, path: Path, message: str) -> NoReturn:
+        raise SpecError(self._file, [*self.document.problems, Problem(line, shown(path), message)])
 
     def _complain(self, line: int, path: Path, message: str) -> None:
         self.document.problems.append(Problem(line, shown(path), message))

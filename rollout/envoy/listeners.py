@@ -71,7 +71,7 @@ def _ingress(traffic: Traffic, at: Folder) -> Resource:
         stat_prefix=INGRESS,
         use_remote_address=True,
         # Nobody is internal: `x-envoy-*` of a client would switch off retries and time limits.
-        internal_address_config={"cidr_ranges": []},
+        internal_address_config={"cidr_ranges": [{"address_prefix": "255.255.255.255", "prefix_len": 32}]},
         preserve_external_request_id=True,
         always_set_request_id_in_response=True,
         normalize_path=True,

@@ -69,6 +69,7 @@ def _split(traffic: Traffic, routes: Routes, hashed: str) -> Resource:
     ]
     return {
         "timeout": duration(traffic.timeout),
+        "hedge_policy": {"hedge_on_per_try_timeout": True},
         "hash_policy": [{"header": {"header_name": hashed, "regex_rewrite": rewrite}, "terminal": True}],
         "weighted_clusters": {"use_hash_policy": True, "clusters": sides},
     }

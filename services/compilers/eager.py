@@ -25,12 +25,12 @@ class Eager:
     def compile(self, model: SourceModel, into: Path) -> Mapping[str, Any]:
         file = _FILES[model.storage]
         needs = self._needs(model)
-        manifest = {"file": file, "storage": model.storage, "outputs": source.outputs(model)}
+        manifest: dict[str, Any] = {"file": file, "storage": model.storage, "outputs": source.outputs(model)}
         if model.storage in ("pickle", "cloudpickle"):
             needs |= pickles.write(model, into / file)
         else:
             shutil.copyfile(model.fetched.path / model.file, into / file)
-        manifest["packages"] = source.versions(sorted(needs))
+        manifest["packages"] = source.versions(needs)
         return manifest | (_torch(model) if model.fetched.flavour == "pytorch" else _sklearn(model))
 
     def _needs(self, model: SourceModel) -> set[str]:

@@ -17,7 +17,7 @@ _OURS = {"lockgate", "builtins", "__main__"}
 
 def write(model: SourceModel, path: Path) -> set[str]:
     """Pickle the model that is in memory; returns the installed modules that unpickling needs."""
-    import cloudpickle
+    import cloudpickle  # type: ignore[import-untyped, unused-ignore]
 
     roots = {root for part in _parts(model) if (root := type(part).__module__.partition(".")[0])}
     installed = roots & set(packages_distributions())

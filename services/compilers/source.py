@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from typing import Any
 
@@ -35,17 +35,17 @@ def outputs(model: SourceModel) -> list[dict[str, Any]]:
     return [{"name": name, "row_shape": list(value.shape[1:])} for name, value in answer.items()]
 
 
-def missing(modules: Sequence[str]) -> str | None:
+def missing(modules: Iterable[str]) -> str | None:
     """One line naming the modules that are not installed, or None."""
-    absent = [name for name in modules if importlib.util.find_spec(name) is None]
+    absent = [name for name in sorted(modules) if importlib.util.find_spec(name) is None]
     return f"{' and '.join(absent)} not installed" if absent else None
 
 
-def versions(modules: Sequence[str]) -> dict[str, str]:
+def versions(modules: Iterable[str]) -> dict[str, str]:
     """Installed distributions that provide these modules, as a bento pins them."""
     providers = packages_distributions()
     found = {}
-    for module in modules:
+    for module in sorted(modules):
         for name in sorted(set(providers.get(module, ()))):
             with contextlib.suppress(PackageNotFoundError):
                 found[name] = version(name).partition("+")[0]

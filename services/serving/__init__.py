@@ -1,1 +1,1 @@
-"""What runs inside a bento. It stands alone: a copy of this folder, named `lockgate_serving`, is each bento's source."""
+"""What runs inside a bento. It stands alone: each bento's source is a copy of it, named `lockgate_serving`."""

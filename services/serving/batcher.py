@@ -102,9 +102,7 @@ class Batcher:
 
     def _in_parts(self, waiting: _Waiting) -> Arrays:
         step = self._max_batch
-        parts = [
-            self._run({k: v[i : i + step] for k, v in waiting.x.items()}) for i in range(0, waiting.rows, step)
-        ]
+        parts = [self._run({k: v[i : i + step] for k, v in waiting.x.items()}) for i in range(0, waiting.rows, step)]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _done(

@@ -18,7 +18,7 @@ Send = Callable[[Message], Awaitable[None]]
 LONGEST_ID = 128
 
 
-class ClientGone(Exception):  # noqa: N818 - nobody is left to read a sentence
+class ClientGone(Exception):
     pass
 
 

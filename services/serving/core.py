@@ -61,9 +61,7 @@ class Core:
 
     def __init__(self, run: Run, schema: Schema, about: About, limits: Limits, metrics: Metrics | Counter) -> None:
         self._run, self._schema, self._limits, self._metrics = run, schema, limits, metrics
-        self._batcher = Batcher(
-            run, max_batch=limits.max_batch, max_wait=limits.max_wait, max_queue=limits.max_queue
-        )
+        self._batcher = Batcher(run, max_batch=limits.max_batch, max_wait=limits.max_wait, max_queue=limits.max_queue)
         self._batcher.observe = metrics.batch
         self.info = orjson.dumps(asdict(about))
         self._named = {"model": about.model, "version": about.version}
@@ -87,7 +85,7 @@ class Core:
         await self.respond(send, code, kind, answer, request.id)
 
     async def infer(self, x: Arrays, rows: int) -> Arrays:
-        """The engine's outputs for these rows. Raises `Overloaded`, `TooSlow`, `BadAnswer`, or what the engine raises."""
+        """The engine's outputs for these rows. Raises a `Refusal`, or what the engine raises."""
         started = time.perf_counter()
         if rows <= self._limits.inline_rows:
             found = self._run(x)

@@ -121,9 +121,8 @@ def _what(raw: Array) -> str:
     if raw.dtype.kind == "O":
         odd = next((v for v in raw.flat if type(v) not in (int, float)), None)
         return _name_of(odd)
-    return {"U": "a string", "S": "bytes", "b": "true or false", "c": "complex numbers"}.get(
-        raw.dtype.kind, raw.dtype.name
-    )
+    names = {"U": "a string", "S": "bytes", "b": "true or false", "c": "complex numbers"}
+    return names.get(raw.dtype.kind, str(raw.dtype))
 
 
 def _name_of(item: Any) -> str:
@@ -142,8 +141,7 @@ def from_signature(items: Sequence[Mapping[str, Any]], names: Sequence[str] = ()
     if not items:
         raise ValueError("the signature has no inputs; log the model again with a signature")
     return tuple(
-        _field(item, item.get("name") or (names[i] if i < len(names) else f"input_{i}"))
-        for i, item in enumerate(items)
+        _field(item, item.get("name") or (names[i] if i < len(names) else f"input_{i}")) for i, item in enumerate(items)
     )
 
 

@@ -2,8 +2,8 @@
 
 `Service.to_asgi()` builds the app that BentoML's worker serves. `FastService` wraps it: POST on the predict route goes
 straight to `Core`, outside of Starlette's routing, the tracing span, the access log and the timer that BentoML never
-cancels. Health, metrics and documentation stay BentoML's. `to_asgi` is BentoML's private API: the version is pinned, and
-a contract test checks that the worker still calls it.
+cancels. Health, metrics and documentation stay BentoML's. `to_asgi` is BentoML's private API: the version is pinned,
+and a contract test checks that the worker still calls it.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ class Engine(Protocol):
 
 
 def load(folder: Path, manifest: Mapping[str, Any], threads: int | None = None) -> Engine:
-    """The engine that the manifest names, over the files in `folder`; `threads` inside one call, None for its default."""
+    """The engine that the manifest names, over the files in `folder`. `threads` for one call; None is its default."""
     module = import_module(f"{__name__}.{ENGINES[manifest['engine']]}")
     engine: Engine = module.load(folder, manifest, threads)
     return engine

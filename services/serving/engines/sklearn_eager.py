@@ -42,12 +42,12 @@ def load(folder: Path, manifest: Mapping[str, Any], threads: int | None) -> Skle
 
         estimator = skops.io.load(path, trusted=list(manifest["trusted"]))
     else:
-        import cloudpickle
+        import cloudpickle  # type: ignore[import-untyped, unused-ignore]
 
         # A pickle gets here only when the spec's `model.trust.pickle` let the registry load it.
         estimator = cloudpickle.loads(path.read_bytes())
     if threads is not None:
-        from threadpoolctl import threadpool_limits
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped, unused-ignore]
 
         threadpool_limits(threads)
     return SklearnEngine(estimator, manifest)

@@ -1,0 +1,166 @@
+"""The registry is MLflow: a server, or a database file on this machine."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .cache import ModelCache
+from .checked import checked
+from .client import asking, connect, first_line, quiet_mlflow, says_missing, write
+from .errors import Conflict, NoSuchVersion, Unusable
+from .location import locate, without_password
+from .missing import no_such_alias, no_such_model, no_such_version
+from .words import FetchedModel, ModelVersion
+
+_LONGEST_TAG = 5000  # MLflow's own limit before 3.0, and a length that a person still reads
+_META = "registered_model_meta"  # MLflow writes name and version into the download; they are not the model
+
+
+class MlflowRegistry:
+    """MLflow's models, versions and aliases.
+
+    MLflow has no compare-and-set: two callers of `assign` with the same `expected` may both believe that they moved
+    `@champion`. What makes a promotion exclusive is the one open rollout per model in our own store.
+    """
+
+    def __init__(self, cache: Path, tracking_uri: str | None = None) -> None:
+        """`cache` keeps the downloads. Without a URI, MLFLOW_TRACKING_URI and MLFLOW_REGISTRY_URI, else mlflow.db here."""
+        self._where = locate(tracking_uri)
+        self._cache = ModelCache(cache)
+        self._connected: Any = None
+
+    def resolve(self, name: str, reference: str) -> ModelVersion:
+        client = self._client()
+        mlflow = quiet_mlflow()
+        with asking(self._where):
+            try:
+                if reference.startswith("@"):
+                    return _value(client.get_model_version_by_alias(name, reference[1:]))
+                return _value(client.get_model_version(name, reference))
+            except mlflow.MlflowException as error:
+                if not says_missing(error):
+                    raise
+        raise NoSuchVersion(self._missing(name, reference))
+
+    def fetch(self, version: ModelVersion) -> FetchedModel:
+        origin = f"{self._where}\n{version.source}"
+        return checked(version, self._cache.get(str(version), origin, lambda into: self._download(version, into)))
+
+    def assign(self, name: str, version: str, *, expected: str | None) -> None:
+        """See `Registry.assign`. `@previous` is written first: a crash before the second write loses nothing, since
+        `@champion` still names the version before and the next call starts over.
+        """
+        wanted = self.resolve(name, version).version
+        before = self.champion(name)
+        if before == wanted:
+            return
+        if expected is not None and before != expected:
+            raise Conflict(_moved(name, before, f"where version {expected} was expected"))
+        if before is not None:
+            self._point(name, "previous", before)
+        self._point(name, "champion", wanted)
+        if (after := self.champion(name)) != wanted:
+            raise Conflict(_moved(name, after, f"right after it was pointed at version {wanted}"))
+
+    def annotate(self, name: str, version: str, tags: Mapping[str, str]) -> None:
+        there = self.resolve(name, version).tags
+        client = self._client()
+        for key, value in tags.items():
+            full, cut = f"lockgate.{key}", str(value)[:_LONGEST_TAG]
+            if there.get(full) != cut:
+                with asking(self._where):
+                    write(lambda key=full, value=cut: client.set_model_version_tag(name, version, key, value))
+
+    def champion(self, name: str) -> str | None:
+        """The version that `@champion` names now, if any. Raises `NoSuchVersion` without the model."""
+        return next((v for v, aliases in self.versions(name).items() if "champion" in aliases), None)
+
+    def versions(self, name: str) -> dict[str, tuple[str, ...]]:
+        """Every version of a model, newest first, with its aliases."""
+        client, mlflow = self._client(), quiet_mlflow()
+        with asking(self._where):
+            try:
+                aliases = client.get_registered_model(name).aliases
+            except mlflow.MlflowException as error:
+                if not says_missing(error):
+                    raise
+                raise NoSuchVersion(no_such_model(name, self._names(), str(self._where))) from error
+            quote = '"' if "'" in name else "'"
+            found = client.search_model_versions(f"name={quote}{name}{quote}", max_results=1000)
+        numbers = sorted({int(v.version) for v in found}, reverse=True)
+        return {str(n): tuple(sorted(a for a, v in aliases.items() if int(v) == n)) for n in numbers}
+
+    def _missing(self, name: str, reference: str) -> str:
+        versions = self.versions(name)
+        if reference.startswith("@"):
+            return no_such_alias(name, reference, versions)
+        return no_such_version(name, reference, versions)
+
+    def _names(self) -> list[str]:
+        return [m.name for m in self._client().search_registered_models(max_results=1000)]
+
+    def _point(self, name: str, alias: str, version: str) -> None:
+        client = self._client()
+        with asking(self._where):
+            write(lambda: client.set_registered_model_alias(name, alias, version))
+
+    def _download(self, version: ModelVersion, into: Path) -> None:
+        client, mlflow = self._client(), quiet_mlflow()
+        with asking(self._where):
+            uri = client.get_model_version_download_uri(version.name, version.version)
+            try:
+                got = mlflow.artifacts.download_artifacts(
+                    artifact_uri=uri,
+                    dst_path=str(into / "got"),
+                    tracking_uri=self._where.tracking,
+                    registry_uri=self._where.registry,
+                )
+            except FileNotFoundError as error:
+                raise Unusable(_gone(version, uri, error)) from error
+            except mlflow.MlflowException as error:
+                if "No such artifact" in str(error) or says_missing(error):
+                    raise Unusable(_gone(version, uri, error)) from error
+                raise
+        _unpack(Path(got), into)
+
+    def _client(self) -> Any:
+        if self._connected is None:
+            self._connected = connect(self._where)
+        return self._connected
+
+
+def _unpack(got: Path, into: Path) -> None:
+    """The model's files, straight under `into`, without what MLflow adds to a download."""
+    (got / _META).unlink(missing_ok=True)
+    for item in list(got.iterdir()):
+        item.rename(into / item.name) if item.name != "got" else None
+    shutil.rmtree(into / "got", ignore_errors=True)
+
+
+def _value(found: Any) -> ModelVersion:
+    return ModelVersion(
+        name=found.name,
+        version=str(found.version),
+        source=found.source or "",
+        run_id=found.run_id or "",
+        aliases=tuple(sorted(found.aliases)),
+        tags=dict(found.tags),
+    )
+
+
+def _gone(version: ModelVersion, uri: str, error: Exception) -> str:
+    return (
+        f"The files of {version} are not at {without_password(uri)} ({first_line(error)}). "
+        "Log the model again as a new version."
+    )
+
+
+def _moved(name: str, now: str | None, when: str) -> str:
+    names = "no version" if now is None else f"version {now}"
+    return (
+        f"@champion of {name!r} names {names} {when}: somebody else moved it. Look at the model's page in MLflow, decide "
+        "which version should serve, and start a new rollout from there."
+    )

@@ -1,0 +1,29 @@
+"""Digests of folders: what an artifact is, and which of our own files made it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+
+def of_folder(folder: Path) -> str:
+    """sha256 over the names and bytes of every file under `folder`."""
+    return _of_files(folder, (p for p in folder.rglob("*") if p.is_file()))
+
+
+@cache
+def of_our_code() -> str:
+    """Of this package's own sources: another version of them may build something else from the same model."""
+    here = Path(__file__).parent
+    return _of_files(here, here.rglob("*.py"))
+
+
+def _of_files(root: Path, files: Iterable[Path]) -> str:
+    total = hashlib.sha256()
+    for path in sorted(files):
+        with path.open("rb") as file:
+            inside = hashlib.file_digest(file, "sha256").digest()
+        total.update(path.relative_to(root).as_posix().encode() + b"\0" + inside)
+    return total.hexdigest()

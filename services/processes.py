@@ -1,0 +1,106 @@
+"""Processes of replicas. Each carries its replica's id in its environment, so that none is lost or mistaken.
+
+`bentoml serve` is a supervisor and a worker, and the worker is in a session of its own: ending a process group would
+leave it behind, and so does a supervisor that is killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import psutil
+
+MARK = "LOCKGATE_REPLICA"
+_LAST_LOOKS = 5
+_OUR_CHILDREN: list[subprocess.Popen[bytes]] = []
+"""Kept so that nobody warns about a child that runs on: that is what it is for."""
+
+
+def serve(tag: str, port: int, folder: Path, log: Path, replica: str) -> psutil.Process:
+    """`bentoml serve` in a session of its own, writing to `log`; it outlives this process."""
+    command = [sys.executable, "-m", "bentoml", "serve", tag, "--host", "127.0.0.1", "--port", str(port)]
+    environment = {
+        **os.environ,
+        MARK: replica,
+        "BENTOML_HOME": str(folder / "bentoml"),
+        "TMPDIR": str(folder / "tmp"),
+        "BENTOML_DO_NOT_TRACK": "True",
+        "DO_NOT_TRACK": "1",
+    }
+    with log.open("ab") as output:
+        child = subprocess.Popen(
+            command,
+            cwd=folder / "tmp",
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    _OUR_CHILDREN.append(child)
+    return psutil.Process(child.pid)
+
+
+def free_port(taken: Collection[int]) -> int:
+    """A loopback port that nobody listens on now; somebody may before the replica does, so its start is checked."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+        if port not in taken:
+            return port
+
+
+def runs(pid: int, created: float) -> bool:
+    """Whether this very process lives: a process id alone may have been given to another since."""
+    try:
+        process = psutil.Process(pid)
+        return bool(abs(process.create_time() - created) < 1 and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
+
+
+def of(replicas: Collection[str]) -> list[psutil.Process]:
+    """Every process of these replicas."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get(MARK) in replicas and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
+def roots(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
+    """Those whose parent is not among them: the supervisors, and workers that lost theirs."""
+    pids = {p.pid for p in processes}
+    found = []
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            if process.ppid() not in pids:
+                found.append(process)
+    return found
+
+
+def end(replicas: Collection[str], grace: float) -> None:
+    """Ask all of them to finish, wait `grace` seconds for them together, then kill what is left."""
+    members = of(replicas)
+    for process in roots(members):
+        with contextlib.suppress(psutil.Error):
+            process.terminate()
+    psutil.wait_procs(members, timeout=grace)
+    for _ in range(_LAST_LOOKS):  # a supervisor may have started another worker meanwhile
+        left = of(replicas)
+        for process in left:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        psutil.wait_procs(left, timeout=grace)
+        if not left:
+            break
+    for child in _OUR_CHILDREN:
+        child.poll()

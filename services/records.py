@@ -1,0 +1,116 @@
+"""What the local platform remembers of its replicas: one folder each, written atomically, read by any later process."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import psutil
+
+from lockgate.services import processes
+from lockgate.services.words import Bento, Replica
+
+HOST = "127.0.0.1"
+_LOGS_KEPT = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """`pid` is 0 from just before the process is started until just after; `owner` is who started it."""
+
+    id: str
+    bento: str
+    digest: str
+    port: int
+    owner: int
+    owner_created: float
+    pid: int = 0
+    created: float = 0.0
+
+    @property
+    def replica(self) -> Replica:
+        return Replica(self.id, self.bento, HOST, self.port, self.pid)
+
+
+class Records:
+    def __init__(self, home: Path) -> None:
+        self._replicas = home / "replicas"
+        self._logs = home / "logs"
+        for folder in (self._replicas, self._logs):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def open(self, bento: Bento, store: Path) -> Record:
+        """A new replica's folder, with a BENTOML_HOME of its own: `bentoml serve` empties the metrics folder in it."""
+        me = psutil.Process()
+        taken = {r.port for r in self.all()}
+        record = Record(
+            uuid.uuid4().hex[:12], bento.tag, bento.digest, processes.free_port(taken), me.pid, me.create_time()
+        )
+        folder = self.folder(record.id)
+        for inside in ("bentoml", "tmp"):
+            (folder / inside).mkdir(parents=True)
+        for shared in ("bentos", "models"):
+            (folder / "bentoml" / shared).symlink_to((store / shared).resolve(), target_is_directory=True)
+        self.write(record)
+        self._prune_logs()
+        return record
+
+    def folder(self, replica: str) -> Path:
+        return self._replicas / replica
+
+    def log(self, replica: str) -> Path:
+        return self._logs / f"{replica}.log"
+
+    def write(self, record: Record) -> None:
+        state = self.folder(record.id) / "state.json"
+        new = state.with_suffix(".new")
+        new.write_text(json.dumps(asdict(record), indent=1), encoding="utf-8")
+        new.replace(state)
+
+    def forget(self, replica: str) -> None:
+        shutil.rmtree(self.folder(replica), ignore_errors=True)
+
+    def get(self, replica: str) -> Record | None:
+        try:
+            return Record(**json.loads((self.folder(replica) / "state.json").read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def all(self) -> Iterator[Record]:
+        for folder in sorted(self._replicas.iterdir()):
+            if record := self.get(folder.name):
+                yield record
+
+    def running(self) -> list[Record]:
+        """Replicas that run, oldest first. One that died is forgotten, and what it left running is ended."""
+        found = [record for known in self.all() if (record := self._still_there(known))]
+        return sorted(found, key=lambda r: r.created)
+
+    def _still_there(self, record: Record) -> Record | None:
+        if not record.pid:
+            if record.owner != os.getpid() and processes.runs(record.owner, record.owner_created):
+                return None  # another process is starting it at this moment
+            record = self._completed(record)
+        if processes.runs(record.pid, record.created):
+            return record
+        processes.end([record.id], grace=0)
+        self.forget(record.id)
+        return None
+
+    def _completed(self, record: Record) -> Record:
+        """Whoever started it died before writing down which process it is."""
+        for root in processes.roots(processes.of([record.id])):
+            record = replace(record, pid=root.pid, created=root.create_time())
+            self.write(record)
+        return record
+
+    def _prune_logs(self) -> None:
+        logs = sorted(self._logs.glob("*.log"), key=lambda p: p.stat().st_mtime, reverse=True)
+        for old in logs[_LOGS_KEPT:]:
+            if not self.folder(old.stem).exists():
+                old.unlink(missing_ok=True)
