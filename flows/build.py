@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -84,7 +83,9 @@ def _answer(worker: subprocess.Popen[str], request: str, version: ModelVersion, 
 
 
 def _error(name: str) -> type[Exception]:
-    known = {kind.__name__: kind for root in (RegistryError, ServiceError) for kind in (root, *root.__subclasses__())}
+    known: dict[str, type[Exception]] = {
+        kind.__name__: kind for root in (RegistryError, ServiceError) for kind in (root, *root.__subclasses__())
+    }
     return known.get(name, PackagingFailed)
 
 
@@ -113,10 +114,13 @@ def main() -> None:
     request = json.loads(sys.stdin.read())
 
     def say(text: str) -> None:
-        print(f"{_SAY}{text}", file=sys.stderr, flush=True)
+        sys.stderr.write(f"{_SAY}{text}\n")
+        sys.stderr.flush()
 
     try:
-        answer = _BUILD.dump_python(_work(request["spec"], _VERSION.validate_python(request["version"]), say), mode="json")
+        answer = _BUILD.dump_python(
+            _work(request["spec"], _VERSION.validate_python(request["version"]), say), mode="json"
+        )
     except (RegistryError, ServiceError) as error:
         answer = {"error": type(error).__name__, "sentence": str(error)}
     os.write(out, json.dumps(answer).encode() + b"\n")

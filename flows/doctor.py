@@ -51,7 +51,9 @@ def _required(name: str) -> Check:
 def _extra(name: str) -> Check:
     if version := _installed(name):
         return Check(name, "ok", version)
-    return Check(name, "optional", f"not installed: pip install 'lockgate[{_EXTRAS[name]}]' for models and targets with it")
+    return Check(
+        name, "optional", f"not installed: pip install 'lockgate[{_EXTRAS[name]}]' for models and targets with it"
+    )
 
 
 def _envoy() -> Check:
@@ -73,7 +75,9 @@ def _gpu() -> Check:
     query = [tool, "--query-gpu=name", "--format=csv,noheader"]
     out = subprocess.run(query, capture_output=True, text=True, timeout=20, check=False)
     names = out.stdout.strip().splitlines()
-    return Check("gpu", "ok", ", ".join(names)) if names else Check("gpu", "optional", "the driver answers, no GPU does")
+    return (
+        Check("gpu", "ok", ", ".join(names)) if names else Check("gpu", "optional", "the driver answers, no GPU does")
+    )
 
 
 def _state() -> Check:
@@ -92,7 +96,9 @@ def _state() -> Check:
 def _prefect() -> Check:
     url = os.environ.get("PREFECT_API_URL")
     if not url:
-        return Check("prefect server", "optional", "PREFECT_API_URL is not set; `lockgate serve` starts a server of its own")
+        return Check(
+            "prefect server", "optional", "PREFECT_API_URL is not set; `lockgate serve` starts a server of its own"
+        )
     import httpx
 
     try:

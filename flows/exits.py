@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 from lockgate.flows.errors import FlowError
-from lockgate.registry.errors import NoSuchVersion, RegistryDown, RegistryError, Unusable, Untrusted
+from lockgate.registry.errors import NoSuchVersion, RegistryDown, RegistryError, Untrusted, Unusable
 from lockgate.rollout.errors import AlreadyOpen, Fenced, NoRollout, NotNow, RolloutError, RouterError
 from lockgate.rollout.state import State
 from lockgate.rollout.words import Phase

@@ -1,10 +1,10 @@
 """Where Lockgate keeps what it knows: `$LOCKGATE_HOME` (default `~/.lockgate`), and the store at `$LOCKGATE_STATE_URL`.
 
-    lockgate.db            the rollouts' event log, unless the URL says otherwise
-    models/                downloaded model versions, by digest
-    artifacts/             compiled models, by digest
-    <name>/router/         Envoy's files, logs and socket of one spec
-    <name>/replicas/       that spec's replicas
+lockgate.db            the rollouts' event log, unless the URL says otherwise
+models/                downloaded model versions, by digest
+artifacts/             compiled models, by digest
+<name>/router/         Envoy's files, logs and socket of one spec
+<name>/replicas/       that spec's replicas
 """
 
 from __future__ import annotations

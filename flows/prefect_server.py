@@ -78,4 +78,6 @@ def _answers(url: str, within: float, server: subprocess.Popen[bytes] | None) ->
         except httpx.HTTPError:
             pass
         time.sleep(0.3)
-    raise MissingPart(f"the Prefect server at {url} did not answer within {within:g} s; start it or unset PREFECT_API_URL")
+    raise MissingPart(
+        f"the Prefect server at {url} did not answer within {within:g} s; start it or unset PREFECT_API_URL"
+    )

@@ -121,7 +121,7 @@ def _build(world: World, rollout: Rollout, last: Event, say: Say) -> None:
         if "candidate" in made:
             world.platform.stop(world.served(made["candidate"].bento.tag))
         if isinstance(error, RegistryError | ServiceError | RolloutError) and not isinstance(error, Fenced):
-            refused = "stable" not in made and not isinstance(error, RegistryDown) or isinstance(error, NotReady)
+            refused = ("stable" not in made and not isinstance(error, RegistryDown)) or isinstance(error, NotReady)
             world.store.append(rollout, last, Broke(str(error), refused), time.time())
         tidy(world)
         if world.store.last(rollout.id).state.phase.over:
@@ -148,7 +148,7 @@ def bento_of(facts: Mapping[str, str], side: str, model: str) -> Bento:
 
 def _start(world: World, bento: Bento, say: Say) -> None:
     count = world.spec.service.replicas.min
-    say(f"starting {count} × {bento.tag} ({bento.target})")
+    say(f"starting {count} replica{'s' * (count != 1)} of {bento.tag} ({bento.target})")
     world.platform.start(bento, count)
 
 

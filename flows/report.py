@@ -58,7 +58,7 @@ def _step(spec: RolloutSpec, state: State, index: int) -> dict[str, Any]:
     going = state.phase in (Phase.PROGRESSING, Phase.WAITING)
     if state.phase in (Phase.PROMOTING, Phase.SUCCEEDED):
         mark = "passed" if index <= state.step else "skipped"
-    elif not reached or index > state.step:
+    elif not reached or index > state.step or not state.facts:
         mark = "ahead" if not state.phase.over else "not reached"
     elif index < state.step:
         mark = "passed"
@@ -97,6 +97,8 @@ def line(spec: RolloutSpec, event: Event) -> dict[str, Any]:
         "weight_percent": share_of_candidate(spec, event.state),
         "reason": event.state.reason,
     }
+    if said.kind == "settled":
+        out["reason"] = ""  # it was given when the phase began
     if isinstance(said, Judged):
         out["verdict"] = {**verdict_of(said.verdict), "outcome": str(said.verdict.outcome)}
         out["reason"] = said.verdict.reason

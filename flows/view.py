@@ -62,7 +62,9 @@ def _steps(status: dict[str, Any]) -> Text:
 
 
 def gates(rows: list[dict[str, Any]]) -> Table:
-    table = Table("gate", "verdict", "candidate", "stable", "limit", "requests", "harm", "safety", box=None, padding=(0, 2))
+    table = Table(
+        "gate", "verdict", "candidate", "stable", "limit", "requests", box=None, padding=(0, 2), pad_edge=True
+    )
     for gate in rows:
         show = percent if gate["metric"] == "error_rate" else milliseconds
         table.add_row(
@@ -70,8 +72,6 @@ def gates(rows: list[dict[str, Any]]) -> Table:
             Text(gate["outcome"], style=_COLOUR.get(gate["outcome"], "")),
             *(show(gate[key]) for key in ("candidate", "stable", "limit")),
             f"{gate['candidate_requests']} / {gate['stable_requests']}",
-            f"{gate['harm']:.3g}",
-            f"{gate['safety']:.3g}",
         )
     return table
 
@@ -85,18 +85,18 @@ def milliseconds(value: float | None) -> str:
 
 
 def events(lines: list[dict[str, Any]]) -> Table:
-    table = Table("time", "event", "phase", "step", "candidate's share", "why", box=None, padding=(0, 2))
+    """One row per event; why it happened stands below it."""
+    table = Table(show_header=False, box=None, padding=(0, 1))
     for line in lines:
         verdict = line.get("verdict", {}).get("outcome")
-        what = f"{line['what']}: {verdict}" if verdict else line["what"]
+        what = f"verdict {verdict}" if verdict else line["what"]
         if line.get("by"):
             what += f" by {line['by']}"
-        table.add_row(
-            clock(line["at"]),
-            Text(what, style=_COLOUR.get(verdict or "", "")),
-            Text(line["phase"], style=_COLOUR.get(line["phase"], "")),
-            line["step"],
-            f"{line['weight_percent']:g} %",
-            line.get("comment") or line["reason"],
-        )
+        where = line["phase"].replace("_", " ")
+        if line["phase"] in ("progressing", "waiting"):
+            where += f", {line['step']}"
+        said = Text.assemble((what, _COLOUR.get(verdict or "", "bold")), " → ", (where, _COLOUR.get(line["phase"], "")))
+        for why in (line.get("comment") or line["reason"]).split("; "):
+            said.append(f"\n  {why}" if why else "", style="dim")
+        table.add_row(Text(clock(line["at"]), style="dim"), f"{line['weight_percent']:3g} %", said)
     return table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from types import TracebackType
 from typing import Self
 
@@ -29,7 +30,7 @@ class Terminal:
             self._live.stop()
 
     def say(self, text: str) -> None:
-        self._console.print(f"[dim]{view.clock(_now())}[/dim] {text}", soft_wrap=True)
+        self._console.print(f"[dim]{view.clock(time.time())}[/dim] {text}", soft_wrap=True)
 
     def follow(self, store: Store, rollout: Rollout) -> Follow:
         return Follow(self, store, rollout)
@@ -53,23 +54,17 @@ class Follow:
     def __init__(self, terminal: Terminal, store: Store, rollout: Rollout) -> None:
         self._terminal, self._store, self._rollout = terminal, store, rollout
 
-    def __call__(self, event: Event, progress: Progress | None) -> None:
+    def __call__(self, event: Event, progress: Progress | None) -> None:  # noqa: ARG002 - it shows the store's
         self._terminal.show(self._store, self._rollout, event)
 
 
 def sentence(rollout: Rollout, event: Event) -> str:
-    """One line: what happened and where the rollout is now."""
+    """One line: what happened and where the rollout is now; the reasons stand below, one to a line."""
     line = report.line(rollout.spec, event)
     where = line["phase"].replace("_", " ")
     if line["phase"] == "progressing":
         where += f", {line['step']}"
-    why = f" ({line['reason']})" if line["reason"] else ""
     verdict = line.get("verdict", {}).get("outcome")
     what = f"verdict {verdict}" if verdict else line["what"]
-    return f"{what} → {where}{why}"
-
-
-def _now() -> float:
-    import time
-
-    return time.time()
+    whys = [why for why in line["reason"].split("; ") if why]
+    return "\n".join([f"{what} → {where}", *(f"         [dim]{why}[/dim]" for why in whys)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field, replace
 
 
@@ -25,6 +25,11 @@ class Histogram:
         if not self.counts:
             return 0
         return self.total - self.counts[min(bisect_left(self.edges, edge_ms), len(self.edges) - 1)]
+
+    def perhaps_above(self, edge_ms: float) -> int:
+        """Requests slower than the last edge at or below `edge_ms`: all that can have been slower than `edge_ms`."""
+        below = bisect_right(self.edges, edge_ms) - 1
+        return self.total - self.counts[below] if below >= 0 else self.total
 
     def quantile(self, q: float) -> float:
         """The q-quantile in milliseconds, linear inside a bucket; 0 when nothing was counted."""

@@ -98,7 +98,7 @@ def _plain(number: Decimal) -> str:
 def _shown(value: object) -> str:
     """The value as YAML's reader knows it, not Python: a sentence must not speak of `None` or `True`."""
     if value is None or isinstance(value, bool):
-        return {None: "nothing", True: "true", False: "false"}[value]
+        return {None: "an empty value", True: "true", False: "false"}[value]
     kinds = {dict: "a mapping", list: "a list"}
     return kinds.get(type(value)) or repr(value)
 

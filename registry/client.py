@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import re
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -41,6 +43,14 @@ def quiet_mlflow() -> Any:
         logger = logging.getLogger(name)
         logger.setLevel(max(level, logger.level))
     return mlflow
+
+
+def quiet_import(module: str) -> Any:
+    """A module of MLflow's, without the warnings that it has about its own code."""
+    quiet_mlflow()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return importlib.import_module(module)
 
 
 @contextmanager

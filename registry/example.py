@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .client import quiet_mlflow
+from .client import quiet_import, quiet_mlflow
 from .errors import Unusable
 from .naming import Input
 from .words import Arrays, Flavour
@@ -41,10 +41,8 @@ def read_example(path: Path, flavour: Flavour, wanted: tuple[Input, ...]) -> Arr
 
 def _logged(path: Path) -> Any:
     mlflow = quiet_mlflow()
-    from mlflow.models import Model
-
     try:
-        return Model.load(str(path)).load_input_example(str(path))
+        return quiet_import("mlflow.models").Model.load(str(path)).load_input_example(str(path))
     except FileNotFoundError:
         return None
     except (mlflow.MlflowException, ValueError, KeyError, TypeError) as error:

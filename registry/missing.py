@@ -27,9 +27,9 @@ def no_such_alias(name: str, reference: str, versions: Mapping[str, tuple[str, .
             f"Registered model {name!r} has no version yet, so {reference} names none. Log a model with its name first."
         )
     return (
-        f"Registered model {name!r} has no alias {reference} ({has}).{_meant(reference[1:], aliases, '@')} To set it on "
-        f"the newest version: mlflow.MlflowClient().set_registered_model_alias({name!r}, {reference[1:]!r}, {newest!r}), "
-        "or 'Add alias' on the version's page."
+        f"Registered model {name!r} has no alias {reference} ({has}).{_meant(reference[1:], aliases, '@')} "
+        "To set it on the newest version, use 'Add alias' on its page, or "
+        f"mlflow.MlflowClient().set_registered_model_alias({name!r}, {reference[1:]!r}, {newest!r})."
     )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ class MlflowRegistry:
     """
 
     def __init__(self, cache: Path, tracking_uri: str | None = None) -> None:
-        """`cache` keeps the downloads. Without a URI, MLFLOW_TRACKING_URI and MLFLOW_REGISTRY_URI, else mlflow.db here."""
+        """`cache` keeps the downloads. `locate` says where MLflow is when no URI is given."""
         self._where = locate(tracking_uri)
         self._cache = ModelCache(cache)
         self._connected: Any = None
@@ -50,8 +50,9 @@ class MlflowRegistry:
         return checked(version, self._cache.get(str(version), origin, lambda into: self._download(version, into)))
 
     def assign(self, name: str, version: str, *, expected: str | None) -> None:
-        """See `Registry.assign`. `@previous` is written first: a crash before the second write loses nothing, since
-        `@champion` still names the version before and the next call starts over.
+        """`@previous` is written first, so that a crash before the second write loses nothing.
+
+        `@champion` then still names the version before, and the next call starts over.
         """
         wanted = self.resolve(name, version).version
         before = self.champion(name)
@@ -72,24 +73,19 @@ class MlflowRegistry:
             full, cut = f"lockgate.{key}", str(value)[:_LONGEST_TAG]
             if there.get(full) != cut:
                 with asking(self._where):
-                    write(lambda key=full, value=cut: client.set_model_version_tag(name, version, key, value))
+                    write(partial(client.set_model_version_tag, name, version, full, cut))
 
     def champion(self, name: str) -> str | None:
         """The version that `@champion` names now, if any. Raises `NoSuchVersion` without the model."""
-        return next((v for v, aliases in self.versions(name).items() if "champion" in aliases), None)
+        version = self._aliases(name).get("champion")
+        return None if version is None else str(version)
 
     def versions(self, name: str) -> dict[str, tuple[str, ...]]:
         """Every version of a model, newest first, with its aliases."""
-        client, mlflow = self._client(), quiet_mlflow()
+        aliases = self._aliases(name)
+        quote = '"' if "'" in name else "'"
         with asking(self._where):
-            try:
-                aliases = client.get_registered_model(name).aliases
-            except mlflow.MlflowException as error:
-                if not says_missing(error):
-                    raise
-                raise NoSuchVersion(no_such_model(name, self._names(), str(self._where))) from error
-            quote = '"' if "'" in name else "'"
-            found = client.search_model_versions(f"name={quote}{name}{quote}", max_results=1000)
+            found = self._client().search_model_versions(f"name={quote}{name}{quote}", max_results=1000)
         numbers = sorted({int(v.version) for v in found}, reverse=True)
         return {str(n): tuple(sorted(a for a, v in aliases.items() if int(v) == n)) for n in numbers}
 
@@ -99,22 +95,30 @@ class MlflowRegistry:
             return no_such_alias(name, reference, versions)
         return no_such_version(name, reference, versions)
 
-    def _names(self) -> list[str]:
-        return [m.name for m in self._client().search_registered_models(max_results=1000)]
+    def _aliases(self, name: str) -> dict[str, str]:
+        client, mlflow = self._client(), quiet_mlflow()
+        with asking(self._where):
+            try:
+                return dict(client.get_registered_model(name).aliases)
+            except mlflow.MlflowException as error:
+                if not says_missing(error):
+                    raise
+            names = [m.name for m in client.search_registered_models(max_results=1000)]
+        raise NoSuchVersion(no_such_model(name, names, str(self._where)))
 
     def _point(self, name: str, alias: str, version: str) -> None:
         client = self._client()
         with asking(self._where):
             write(lambda: client.set_registered_model_alias(name, alias, version))
 
-    def _download(self, version: ModelVersion, into: Path) -> None:
+    def _download(self, version: ModelVersion, into: Path) -> Path:
         client, mlflow = self._client(), quiet_mlflow()
         with asking(self._where):
             uri = client.get_model_version_download_uri(version.name, version.version)
             try:
                 got = mlflow.artifacts.download_artifacts(
                     artifact_uri=uri,
-                    dst_path=str(into / "got"),
+                    dst_path=str(into),
                     tracking_uri=self._where.tracking,
                     registry_uri=self._where.registry,
                 )
@@ -124,20 +128,13 @@ class MlflowRegistry:
                 if "No such artifact" in str(error) or says_missing(error):
                     raise Unusable(_gone(version, uri, error)) from error
                 raise
-        _unpack(Path(got), into)
+        (Path(got) / _META).unlink(missing_ok=True)
+        return Path(got)
 
     def _client(self) -> Any:
         if self._connected is None:
             self._connected = connect(self._where)
         return self._connected
-
-
-def _unpack(got: Path, into: Path) -> None:
-    """The model's files, straight under `into`, without what MLflow adds to a download."""
-    (got / _META).unlink(missing_ok=True)
-    for item in list(got.iterdir()):
-        item.rename(into / item.name) if item.name != "got" else None
-    shutil.rmtree(into / "got", ignore_errors=True)
 
 
 def _value(found: Any) -> ModelVersion:
@@ -161,6 +158,6 @@ def _gone(version: ModelVersion, uri: str, error: Exception) -> str:
 def _moved(name: str, now: str | None, when: str) -> str:
     names = "no version" if now is None else f"version {now}"
     return (
-        f"@champion of {name!r} names {names} {when}: somebody else moved it. Look at the model's page in MLflow, decide "
-        "which version should serve, and start a new rollout from there."
+        f"@champion of {name!r} names {names} {when}: somebody else moved it. Look at the model's page in MLflow, "
+        "decide which version should serve, and start a new rollout from there."
     )

@@ -51,8 +51,8 @@ class SourceModel:
     """The model as its author logged it, in memory. `run` is the truth that parity is measured against.
 
     `native` is the flavour's own object: a torch module or exported program's module, a scikit-learn estimator, or
-    an ONNX ModelProto. `storage` says how the file on disk is read (`pt2`, `pickle`, `skops`, `cloudpickle`, `onnx`) and
-    `file` where it is, relative to the model's folder.
+    an ONNX ModelProto. `storage` says how the file on disk is read (`pt2`, `pickle`, `skops`, `cloudpickle`, `onnx`)
+    and `file` where it is, relative to the model's folder.
     """
 
     fetched: FetchedModel
@@ -75,7 +75,7 @@ class Registry(Protocol):
         """Point `@champion` at `version` and `@previous` at the one before; doing it again changes nothing.
 
         `expected` is the version that `@champion` is believed to name; raises `Conflict` when it names neither
-        `expected` nor `version`.
+        `expected` nor `version`. None believes nothing: the alias is moved from wherever it is.
         """
 
     def annotate(self, name: str, version: str, tags: Mapping[str, str]) -> None:

@@ -3,14 +3,14 @@
 Every gate asks about a share of the candidate's requests: those that failed, or those that were slower than
 stable's quantile plus the margin. Two one-sample e-processes are computed from the step's counts, one for "the share is
 above the limit" and one for "it is below"; by Ville's inequality each reaches `1/alpha` with a chance of at most
-alpha when its claim is false, however often it is looked at. Stable's own share enters by the end of its
-confidence interval that speaks against the claim. Requests come in clumps (one client's retries, one replica's
-hiccup), so the evidence is divided by a design effect.
+alpha when its claim is false, however often it is looked at. Stable's own share or quantile enters by the end of its
+confidence interval that speaks against the claim, and a latency inside a bucket counts against it too. Requests come in
+clumps (one client's retries, one replica's hiccup), so the evidence is divided by a design effect.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from math import exp, inf, log, sqrt
 from statistics import NormalDist
 
@@ -42,14 +42,26 @@ def blind(spec: RolloutSpec, why: str) -> Verdict:
     return Verdict(Outcome.ERROR, (), 0, PROFILES[spec.profile], why)
 
 
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """`harmed` and `unproven` are bad requests of the candidate with the share of its `requests` that is the limit."""
+
+    harmed: tuple[int, float]
+    unproven: tuple[int, float]
+    bad: int
+    """As the sentence counts them."""
+    requests: int
+    stable_requests: int
+    candidate: float
+    stable: float
+    limit: float
+
+
 def _gate(name: str, gate: Gate, sides: tuple[Tally, Tally], alphas: tuple[float, float], deff: float) -> GateVerdict:
-    stable, candidate = sides
-    bad, n, above, below, numbers = (
-        _errors(gate, stable, candidate) if isinstance(gate, ErrorRate) else _slow(gate, stable, candidate)
-    )
-    harm, safety = _evidence(bad, n, above, _WORSE, deff), _evidence(bad, n, below, _BETTER, deff)
-    few = min(n, numbers["stable_requests"])
-    if few < MIN_REQUESTS:
+    asked = _errors(gate, *sides) if isinstance(gate, ErrorRate) else _slow(gate, *sides)
+    harm = _evidence(*asked.harmed, asked.requests, _WORSE, deff)
+    safety = _evidence(*asked.unproven, asked.requests, _BETTER, deff)
+    if min(asked.requests, asked.stable_requests) < MIN_REQUESTS:
         outcome = Outcome.UNDECIDED
     elif harm >= 1 / alphas[1]:
         outcome = Outcome.FAIL
@@ -59,50 +71,55 @@ def _gate(name: str, gate: Gate, sides: tuple[Tally, Tally], alphas: tuple[float
         gate=name,
         metric=gate.metric,
         outcome=outcome,
-        candidate=numbers["candidate"] if n else None,
-        stable=numbers["stable"] if numbers["stable_requests"] else None,
-        limit=numbers["limit"] if numbers["stable_requests"] else None,
-        candidate_requests=n,
-        stable_requests=int(numbers["stable_requests"]),
+        candidate=asked.candidate if asked.requests else None,
+        stable=asked.stable if asked.stable_requests else None,
+        limit=asked.limit if asked.stable_requests else None,
+        candidate_requests=asked.requests,
+        stable_requests=asked.stable_requests,
         harm=min(harm, 1e12),
         safety=min(safety, 1e12),
-        sentence=_sentence(name, gate, outcome, numbers, (bad, n)),
+        sentence=_sentence(name, gate, outcome, asked),
     )
 
 
-_Question = tuple[int, int, float, float, Mapping[str, float]]
-"""Bad requests of the candidate, all of them, the share that proves harm when exceeded, the one that proves safety."""
-
-
 def _errors(gate: ErrorRate, stable: Tally, candidate: Tally) -> _Question:
-    low, high = interval(stable.errors, stable.requests)
-    share = stable.errors / stable.requests if stable.requests else 0.0
-    mine = candidate.errors / candidate.requests if candidate.requests else 0.0
-    numbers = {
-        "candidate": mine,
-        "stable": share,
-        "limit": share + gate.margin,
-        "stable_requests": stable.requests,
-    }
-    return candidate.errors, candidate.requests, high + gate.margin, low + gate.margin, numbers
+    # A failure may be counted a moment before or after its request: never more failures than requests.
+    theirs, mine = min(stable.errors, stable.requests), min(candidate.errors, candidate.requests)
+    low, high = interval(theirs, stable.requests)
+    share = theirs / stable.requests if stable.requests else 0.0
+    return _Question(
+        harmed=(mine, high + gate.margin),
+        unproven=(mine, low + gate.margin),
+        bad=mine,
+        requests=candidate.requests,
+        stable_requests=stable.requests,
+        candidate=mine / candidate.requests if candidate.requests else 0.0,
+        stable=share,
+        limit=share + gate.margin,
+    )
 
 
 def _slow(gate: Latency, stable: Tally, candidate: Tally) -> _Question:
-    reference = stable.latency.quantile(gate.quantile)
-    limit = reference * (1 + gate.margin) + gate.slack * 1000
-    slow, n = candidate.latency.above(limit), candidate.latency.total
-    tail = 1 - gate.quantile
-    _, high = interval(stable.latency.above(limit), stable.latency.total)
-    numbers = {
-        "candidate": candidate.latency.quantile(gate.quantile),
-        "stable": reference,
-        "limit": limit,
-        "stable_requests": stable.latency.total,
-    }
-    return slow, n, max(tail, high), tail, numbers
+    theirs, mine = stable.latency, candidate.latency
+    low, high = interval(round(gate.quantile * theirs.total), theirs.total, 0.95)
+    least, limit, most = (
+        theirs.quantile(min(q, 1.0)) * (1 + gate.margin) + gate.slack * 1000 for q in (low, gate.quantile, high)
+    )
+    # With few requests of stable even its slowest one says little of its quantile; its share beyond the limit does.
+    _, theirs_beyond = interval(theirs.above(most), theirs.total, 0.95)
+    return _Question(
+        harmed=(mine.above(most), max(1 - gate.quantile, theirs_beyond)),
+        unproven=(mine.perhaps_above(least), 1 - gate.quantile),
+        bad=mine.above(limit),
+        requests=mine.total,
+        stable_requests=theirs.total,
+        candidate=mine.quantile(gate.quantile),
+        stable=theirs.quantile(gate.quantile),
+        limit=limit,
+    )
 
 
-def _evidence(bad: int, n: int, limit: float, ratios: tuple[float, ...], deff: float) -> float:
+def _evidence(bad: int, limit: float, n: int, ratios: tuple[float, ...], deff: float) -> float:
     """E-value against "the share of bad requests is on the other side of `limit`", averaged over alternatives."""
     p0 = min(max(limit, 1e-9), 1 - 1e-9)
     total = 0.0
@@ -113,7 +130,7 @@ def _evidence(bad: int, n: int, limit: float, ratios: tuple[float, ...], deff: f
     return total / len(ratios)
 
 
-def interval(k: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+def interval(k: int, n: int, confidence: float = 0.99) -> tuple[float, float]:
     """Wilson's score interval of `k` in `n`; (0, infinity) without data, so that nothing is proven by it."""
     if n == 0:
         return 0.0, inf
@@ -123,19 +140,19 @@ def interval(k: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def _sentence(name: str, gate: Gate, outcome: Outcome, numbers: Mapping[str, float], count: tuple[int, int]) -> str:
-    bad, n = count
-    if not n or not numbers["stable_requests"]:
+def _sentence(name: str, gate: Gate, outcome: Outcome, asked: _Question) -> str:
+    bad, n = asked.bad, asked.requests
+    if not n or not asked.stable_requests:
         return f"{name}: no data from {'the candidate' if not n else 'stable'} yet"
     if isinstance(gate, ErrorRate):
         figures = (
-            f"candidate failed {bad} of {n} requests ({numbers['candidate']:.2%}),"
-            f" stable {numbers['stable']:.2%}, limit {numbers['limit']:.2%}"
+            f"candidate failed {bad} of {n} requests ({asked.candidate:.2%}),"
+            f" stable {asked.stable:.2%}, limit {asked.limit:.2%}"
         )
     else:
         figures = (
-            f"candidate's p{gate.quantile * 100:g} is {numbers['candidate']:.1f} ms,"
-            f" stable's {numbers['stable']:.1f} ms,"
-            f" limit {numbers['limit']:.1f} ms; {bad} of {n} requests were slower than that"
+            f"candidate's p{gate.quantile * 100:g} is {asked.candidate:.1f} ms,"
+            f" stable's {asked.stable:.1f} ms,"
+            f" limit {asked.limit:.1f} ms, {bad} of {n} requests were slower than that"
         )
     return f"{name}: {outcome}, {figures}"

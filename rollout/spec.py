@@ -238,7 +238,9 @@ class RolloutSpec(_Section):
         min_length=1, description="In their order; after the last one the candidate is promoted."
     )
     gates: dict[GateName, Gate] = Field(
-        min_length=1, description="Named conditions that every step must meet; each compares candidate with stable."
+        min_length=1,
+        description="Named conditions that every step must meet; each compares candidate with stable.",
+        json_schema_extra={"additionalProperties": False},
     )
     profile: Literal["fast", "default", "strict"] = Field(
         default="default", description="How sure a verdict must be: alpha 0.05, 0.05 or 0.01."

@@ -16,8 +16,8 @@ _SPREAD = 0.1
 def sample(example: Arrays, rows: int, seed: int = 0) -> Arrays:
     """The example's rows, then rows made from them column by column, `rows` in all, at least 2; dtypes are kept.
 
-    Floats lie between two of the column's values; other types are drawn from the column. The same example gives the
-    same sample. Large rows (images) give a smaller sample, of `MOST_BYTES` at most.
+    Floats lie between two of the column's values; whole numbers and other types are drawn from the column. The same
+    example gives the same sample. Large rows (images) give a smaller sample, of `MOST_BYTES` at most.
     """
     row_bytes = sum(value[:1].nbytes for value in example.values())
     count = max(2, min(rows, MOST_BYTES // max(1, row_bytes)))
@@ -29,8 +29,13 @@ def _extended(value: Array, count: int, rng: np.random.Generator) -> Array:
     if len(value) >= count:
         return value[:count]
     shape = (count - len(value), *value.shape[1:])
-    made = _between(value, shape, rng) if value.dtype.kind == "f" else _drawn(value, shape, rng)
+    made = _between(value, shape, rng) if value.dtype.kind == "f" and _measures(value) else _drawn(value, shape, rng)
     return np.concatenate([value, made.astype(value.dtype)])
+
+
+def _measures(value: Array) -> bool:
+    """Not codes in disguise: between two whole numbers may be a category that the model refuses."""
+    return bool((value != np.trunc(value)).any())
 
 
 def _drawn(value: Array, shape: tuple[int, ...], rng: np.random.Generator) -> Array:

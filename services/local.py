@@ -80,13 +80,10 @@ class LocalPlatform:
                         raise self._not_ready(record, reason)
                     ports_left -= 1
                     started[started.index(record)] = self._again(bento, record)
-            if len(ready) < len(kept) + len(started):
-                self._in_time(waiting, deadline)
+            if late := [r for r in (*kept, *started) if r.id not in ready]:
+                if time.monotonic() > deadline:
+                    raise self._not_ready(late[0], f"not ready within {self._ready_within:g} s")
                 time.sleep(_LOOK_EVERY)
-
-    def _in_time(self, waiting: list[Record], deadline: float) -> None:
-        if time.monotonic() > deadline:
-            raise self._not_ready(waiting[0], f"not ready within {self._ready_within:g} s")
 
     def _again(self, bento: Bento, record: Record) -> Record:
         """On another port: something else took this one between our look and the replica's start."""
@@ -98,7 +95,7 @@ class LocalPlatform:
         log = _read(self._records.log(record.id))
         if not processes.runs(record.pid, record.created):
             return _PORT_TAKEN if _PORT_TAKEN in log else "its process ended"
-        return "its model cannot be served" if FATAL in log else ""
+        return next((line.partition("lockgate: ")[2] for line in log.splitlines() if FATAL in line), "")
 
     def _not_ready(self, record: Record, reason: str) -> NotReady:
         path = self._records.log(record.id)

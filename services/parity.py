@@ -73,8 +73,9 @@ def _asked(run: Run, x: Arrays, n: int, who: tuple[str, int]) -> Arrays:
     except Exception as failed:
         name, example = who
         raise ParityFailed(
-            f"{name} does not answer {n} rows, so its batch dimension is frozen (its input example has {example}): "
-            f"{_line(failed)}. Log it again with an input example of two rows or more, and no batch size in the code."
+            f"{name} does not answer {n} rows like those of its input example, which has {example}: {_line(failed)}. "
+            "If its batch dimension is frozen, log it again with an input example of two rows or more "
+            "and no batch size in its code."
         ) from failed
 
 

@@ -80,7 +80,7 @@ def main() -> None:
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     try:
         cli(prog_name="lockgate")
-    except Exception as error:  # noqa: BLE001 - the last place where an error can become a sentence
+    except Exception as error:
         from lockgate.flows.exits import code_of
 
         code = code_of(error)

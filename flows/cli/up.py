@@ -26,4 +26,6 @@ def command(file: Path) -> None:
         version = it.registry.resolve(it.spec.model.name, it.spec.model.stable)
         serve_stable(it, build(it.spec, version, it.home, terminal.say).bento, terminal.say)
         traffic = it.spec.rollout.traffic
-        terminal.say(f"{version} answers on http://{traffic.listen}/predict; metrics on http://{traffic.metrics}/metrics")
+        terminal.say(
+            f"{version} answers on http://{traffic.listen}/predict; metrics on http://{traffic.metrics}/metrics"
+        )

@@ -44,10 +44,10 @@ def value_of(node: yaml.ScalarNode) -> str | int | float | bool | None:
         return _whole(word)
     if tag == FLOAT and _FLOAT.fullmatch(word):
         return _number(word)
-    raise ValueError(f"the tag {_short(tag)} does not fit here; leave it out")
+    raise ValueError(f"the tag {short(tag)} does not fit here; leave it out")
 
 
-def _short(tag: str) -> str:
+def short(tag: str) -> str:
     return tag.replace("tag:yaml.org,2002:", "!!")
 
 

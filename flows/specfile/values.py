@@ -12,7 +12,7 @@ import yaml
 from lockgate.flows.errors import Problem, SpecError
 from lockgate.flows.specfile.environment import fill
 from lockgate.flows.specfile.nodes import MOST
-from lockgate.flows.specfile.scalars import BOOL, FLOAT, INT, STR, tag_of, value_of
+from lockgate.flows.specfile.scalars import BOOL, FLOAT, INT, STR, short, tag_of, value_of
 
 Path = tuple[str | int, ...]
 _MERGE = "<<"
@@ -51,7 +51,7 @@ class Document:
         return here
 
     def reread(self, paths: Iterable[Path]) -> bool:
-        """Take texts from the environment for what they would be in the file: a number, true, false. True if any was."""
+        """Take texts from the environment for the numbers and booleans that they spell. True if there were any."""
         changed = False
         for path in self.filled.intersection(paths):
             text = self.at(path)
@@ -90,13 +90,11 @@ class Reader:
 
     def _value(self, node: yaml.Node, path: Path, line: int) -> Any:
         self.document.lines[path] = line
-        self._read += 1
-        if self._read > MOST:
-            self._stop(line, path, f"with its aliases written out the spec has more than {MOST} values")
+        self._count(path, line)
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, path)
         if node.tag not in _PLAIN_TAGS:
-            return self._spoil(path, f"the tag {node.tag} is not known here; leave it out")
+            return self._spoil(path, f"the tag {short(node.tag)} does not fit here; leave it out")
         with self._inside(node, path, line):
             if isinstance(node, yaml.MappingNode):
                 return self._mapping(node, path)
@@ -112,12 +110,17 @@ class Reader:
         finally:
             self._open.pop()
 
+    def _count(self, path: Path, line: int) -> None:
+        self._read += 1
+        if self._read > MOST:
+            self._stop(line, path, f"with its aliases written out the spec has more than {MOST} values")
+
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
         value: dict[str, Any] = {}
         written: dict[str, int] = {}
         for key, child in node.value:
             line = key.start_mark.line + 1
-            if not isinstance(key, yaml.ScalarNode) or not key.value.isprintable():
+            if not _is_name(key):
                 self._complain(line, path, "the name of a field is a word")
             elif key.value == _MERGE and key.style is None:
                 continue
@@ -128,6 +131,7 @@ class Reader:
                 written[key.value] = line
                 value[key.value] = self._value(child, (*path, key.value), line)
         for key, child in self._merged(node, path):
+            self._count(path, key.start_mark.line + 1)
             if key.value not in value:
                 value[key.value] = self._value(child, (*path, key.value), key.start_mark.line + 1)
         return value
@@ -142,12 +146,9 @@ class Reader:
                 if not isinstance(source, yaml.MappingNode):
                     self._complain(line, path, "'<<' brings in mappings, like `<<: *name`")
                     continue
+                self._count(path, line)
                 with self._inside(source, path, line):
-                    yield from (
-                        pair
-                        for pair in source.value
-                        if isinstance(pair[0], yaml.ScalarNode) and pair[0].value != _MERGE
-                    )
+                    yield from (pair for pair in source.value if _is_name(pair[0]) and pair[0].value != _MERGE)
                     yield from self._merged(source, path)
 
     def _scalar(self, node: yaml.ScalarNode, path: Path) -> Any:
@@ -174,6 +175,10 @@ class Reader:
 
     def _complain(self, line: int, path: Path, message: str) -> None:
         self.document.problems.append(Problem(line, shown(path), message))
+
+
+def _is_name(key: yaml.Node) -> bool:
+    return isinstance(key, yaml.ScalarNode) and key.value.isprintable()
 
 
 def _line(node: yaml.Node, around: int) -> int:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+import socket
+from http import HTTPStatus
 from typing import Any
 
 from lockgate.rollout.envoy.folder import Folder
 from lockgate.rollout.errors import RouterDown
 
-_SECONDS = 2.0
+_SECONDS = 5.0
 
 
 class Admin:
@@ -32,26 +35,32 @@ class Admin:
         except RouterDown:
             return False
 
-    def texts_and_numbers(self, names: str) -> dict[str, str]:
+    def numbers_and_texts(self, names: str) -> dict[str, str]:
         """Statistics whose name matches the regular expression `names`: counters, gauges and texts, unparsed."""
         rows = (line.partition(": ") for line in self.get(f"/stats?filter={names}").splitlines())
         return {name: value.strip('"') for name, _, value in rows}
 
     def _send(self, method: str, path: str) -> str:
-        import httpx
-
         try:
             # Read from the file each time: TMPDIR of the process that started Envoy may have been another one.
-            socket = json.loads(self._at.bootstrap.read_bytes())["admin"]["address"]["pipe"]["path"]
-            with httpx.Client(transport=httpx.HTTPTransport(uds=socket), timeout=_SECONDS) as client:
-                answer = client.request(method, f"http://envoy{path}")
-        except (OSError, ValueError, httpx.TransportError) as reason:
+            bootstrap = json.loads(self._at.bootstrap.read_bytes())
+            status, text = _exchange(bootstrap["admin"]["address"]["pipe"]["path"], method, path)
+        except (OSError, ValueError, http.client.HTTPException) as reason:
             raise RouterDown(
                 f"the router in {self._at.path} does not answer ({reason}); see {self._at.envoy_log}"
             ) from None
         # 503 is how /ready says "not yet".
-        if not answer.is_success and answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
-            raise RouterDown(
-                f"the router in {self._at.path} refused {path}: {answer.status_code} {answer.text.strip()}"
-            )
-        return answer.text
+        if status not in (HTTPStatus.OK, HTTPStatus.SERVICE_UNAVAILABLE):
+            raise RouterDown(f"the router in {self._at.path} refused {path}: {status} {text.strip()}")
+        return text
+
+
+def _exchange(unix_path: str, method: str, path: str) -> tuple[int, str]:
+    connection = http.client.HTTPConnection("envoy")
+    with socket.socket(socket.AF_UNIX) as connected:
+        connected.settimeout(_SECONDS)
+        connected.connect(unix_path)
+        connection.sock = connected
+        connection.request(method, path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()

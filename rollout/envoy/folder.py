@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import stat
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,7 +66,15 @@ class Folder:
 
 
 def folder(run_dir: Path) -> Folder:
-    return Folder(Path(os.path.abspath(run_dir)))  # noqa: PTH100 - links stay as they are: the path is a name too
+    return Folder(run_dir.resolve())
+
+
+@contextmanager
+def exclusive(at: Folder) -> Iterator[None]:
+    """One process at a time changes the files or starts and stops Envoy. The kernel unlocks for one that is killed."""
+    with at.lock.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def admin_socket(at: Folder) -> Path:

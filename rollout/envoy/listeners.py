@@ -70,7 +70,7 @@ def _ingress(traffic: Traffic, at: Folder) -> Resource:
         _MANAGER,
         stat_prefix=INGRESS,
         use_remote_address=True,
-        # Nobody is internal: `x-envoy-*` of a client would switch off retries and time limits.
+        # Nobody is internal: a client's `x-envoy-*` headers would switch off retries and time limits.
         internal_address_config={"cidr_ranges": [{"address_prefix": "255.255.255.255", "prefix_len": 32}]},
         preserve_external_request_id=True,
         always_set_request_id_in_response=True,
@@ -81,7 +81,11 @@ def _ingress(traffic: Traffic, at: Folder) -> Resource:
         drain_timeout="3s",
         access_log=[_file_log(at.access_log, _REQUEST_ROW)],
         rds={"route_config_name": ROUTES, "config_source": watched(at.xds / "rds.json")},
-        http_filters=[buffer, extension(HEADER_FILTER, HEADER_TYPE), _router(upstream_log=[_file_log(at.upstream_log, _ATTEMPT_ROW)])],
+        http_filters=[
+            buffer,
+            extension(HEADER_FILTER, HEADER_TYPE),
+            _router(upstream_log=[_file_log(at.upstream_log, _ATTEMPT_ROW)]),
+        ],
     )
     return _listener(INGRESS, traffic.listen, manager)
 
@@ -107,7 +111,12 @@ def _get(path: str) -> Resource:
 
 
 def _router(**fields: list[Resource]) -> Resource:
-    return extension("envoy.filters.http.router", "envoy.extensions.filters.http.router.v3.Router", **fields)
+    return extension(
+        "envoy.filters.http.router",
+        "envoy.extensions.filters.http.router.v3.Router",
+        suppress_envoy_headers=True,
+        **fields,
+    )
 
 
 def _file_log(path: Path, row: dict[str, str]) -> Resource:

@@ -68,11 +68,18 @@ def _split(traffic: Traffic, routes: Routes, hashed: str) -> Resource:
         {"name": CANDIDATE_FB, "weight": routes.weight, **_named(CANDIDATE), **_deadline(traffic)},
     ]
     return {
-        "timeout": duration(traffic.timeout),
-        "hedge_policy": {"hedge_on_per_try_timeout": True},
+        **_times(traffic),
         "hash_policy": [{"header": {"header_name": hashed, "regex_rewrite": rewrite}, "terminal": True}],
         "weighted_clusters": {"use_hash_policy": True, "clusters": sides},
     }
+
+
+def _times(traffic: Traffic) -> Resource:
+    """Past its deadline a request goes to stable too, and the first answer counts.
+
+    Without hedging the second attempt would have the candidate's deadline as well, which stable may never meet.
+    """
+    return {"timeout": duration(traffic.timeout), "hedge_policy": {"hedge_on_per_try_timeout": True}}
 
 
 def _deadline(traffic: Traffic) -> Resource:
@@ -108,7 +115,7 @@ def _forced(traffic: Traffic, wanted: str, *, to: str) -> Resource:
     return {
         "name": f"force-{wanted}",
         "match": {"prefix": "/", "headers": [{"name": traffic.force.header, "string_match": {"exact": wanted}}]},
-        "route": {"cluster": cluster, "timeout": duration(traffic.timeout)},
+        "route": {"cluster": cluster, **_times(traffic)},
         **_named(to),
         **(_deadline(traffic) if to == CANDIDATE else {}),
     }

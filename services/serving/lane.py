@@ -1,15 +1,14 @@
-"""A fast lane inside `bentoml serve`.
+"""A fast lane in front of BentoML's app.
 
-`Service.to_asgi()` builds the app that BentoML's worker serves. `FastService` wraps it: POST on the predict route goes
-straight to `Core`, outside of Starlette's routing, the tracing span, the access log and the timer that BentoML never
-cancels. Health, metrics and documentation stay BentoML's. `to_asgi` is BentoML's private API: the version is pinned,
-and a contract test checks that the worker still calls it.
+POST on the predict route goes straight to `Core`, outside of Starlette's routing, the tracing span, the access log and
+the timer that BentoML never cancels. Health, metrics and documentation stay BentoML's.
 """
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import orjson
-from _bentoml_sdk import Service
 
 from .body import Receive, Scope, Send, head
 from .core import Core
@@ -20,8 +19,14 @@ _FOLDERS = ("/static_content/", "/assets/")
 _HERE = {"POST": (PREDICT, INFO), "GET": (INFO,)}
 
 
+class HasCore(Protocol):
+    @property
+    def core(self) -> Core | None:
+        """There once the model is loaded and warm."""
+
+
 class FastLane:
-    def __init__(self, app: object, service: FastService) -> None:
+    def __init__(self, app: object, service: HasCore) -> None:
         self._app, self._service = app, service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -47,14 +52,3 @@ async def _nothing_here(core: Core, scope: Scope, send: Send) -> None:
     """BentoML would make a time series of every unknown path that somebody asks for."""
     sentence = f"nothing is at this path; POST rows to {PREDICT}, or read /docs.json"
     await core.respond(send, 404, b"application/json", orjson.dumps({"error": sentence}), head(scope).id)
-
-
-class FastService(Service):  # type: ignore[misc]
-    @property
-    def core(self) -> Core | None:
-        """There once the model is loaded and warm."""
-        found: Core | None = self.context.state.get("core")
-        return found
-
-    def to_asgi(self, is_main: bool = True) -> FastLane:  # noqa: FBT001, FBT002 - BentoML's signature
-        return FastLane(super().to_asgi(is_main), self)

@@ -12,7 +12,8 @@ from bentoml.models import BentoModel
 from pydantic import BaseModel
 
 from .core import About, Core, Limits
-from .lane import INFO, PREDICT, FastService
+from .fast import FastService
+from .lane import INFO, PREDICT
 from .openapi import request_schema
 from .schema import Schema
 

@@ -6,21 +6,52 @@ import asyncio
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Literal, Self
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
 
-from lockgate.rollout.words import Endpoint
+import httpx
+import pytest
 
-Mode = Literal["ok", "fail", "teapot", "hang", "reset", "truncate", "stall"]
+from lockgate.rollout.envoy import process
+from lockgate.rollout.envoy.router import EnvoyRouter
+from lockgate.rollout.envoy.source import EnvoySource
+from lockgate.rollout.spec import Traffic
+from lockgate.rollout.words import Counts, Endpoint, Routes
+
+Mode = Literal["ok", "fail", "teapot", "hang", "reset", "stall"]
+
+
+class _Loop:
+    """An asyncio loop in a thread of its own."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread.start()
+
+    def run(self, coroutine: Any) -> Any:
+        return self.begin(coroutine).result()
+
+    def begin(self, coroutine: Any) -> Future[Any]:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
 
 
 @dataclass
 class Upstream:
-    """An HTTP server that answers its own name and the number of bytes it got, and can misbehave.
+    """An HTTP server that answers its name and the size of the body it got, and can misbehave.
 
     fail: 500. teapot: 418. hang: reads the request and never answers. reset: closes without an answer.
-    truncate: closes in the middle of the answer. stall: stops reading after the headers.
+    stall: stops reading after the first bytes.
     """
 
     name: str
@@ -28,11 +59,11 @@ class Upstream:
     delay: float = 0.0
     port: int = 0
     hits: int = 0
-    headers: list[dict[str, str]] = field(default_factory=list)
-    _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
+    last: dict[str, str] = field(default_factory=dict)
+    """Headers of the last request."""
+    _connections: set[_Connection] = field(default_factory=set)
+    _loop: _Loop | None = None
     _server: asyncio.Server | None = None
-    _thread: threading.Thread | None = None
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     @property
     def endpoint(self) -> Endpoint:
@@ -40,70 +71,231 @@ class Upstream:
 
     def __enter__(self) -> Self:
         listening = socket.create_server(("127.0.0.1", self.port), backlog=512)
-        # Small, so that a stalled server's backlog is the sender's and not the kernel's.
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        # Small, so that the sender and not the kernel holds what a stalled server does not read.
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192 if self.mode == "stall" else 2**20)
         self.port = listening.getsockname()[1]
-        self._loop = asyncio.new_event_loop()
-        self._server = self._loop.run_until_complete(
-            asyncio.start_server(self._connection, sock=listening, limit=2**16)
-        )
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
+        self._loop = _Loop()
+        self._server = self._loop.run(self._listen(listening))
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._thread is None or self._server is None:
+        if self._loop is not None:
+            self._loop.run(self._close())
+            self._loop.close()
+        self._loop = None
+
+    async def _listen(self, listening: socket.socket) -> asyncio.Server:
+        loop = asyncio.get_running_loop()
+        return await loop.create_server(lambda: _Connection(self), sock=listening)
+
+    async def _close(self) -> None:
+        assert self._server is not None
+        self._server.close()
+        for connection in list(self._connections):
+            connection.transport.abort()
+        await self._server.wait_closed()
+
+
+class _Connection(asyncio.Protocol):
+    transport: asyncio.Transport
+
+    def __init__(self, upstream: Upstream) -> None:
+        self._upstream = upstream
+        self._head = b""
+        self._headers: dict[str, str] = {}
+        self._left = -1
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        self._upstream._connections.add(self)
+        if self._upstream.mode == "stall":
+            transport.pause_reading()
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self._upstream._connections.discard(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self._left < 0:
+            self._head += data
+            head, end, data = self._head.partition(b"\r\n\r\n")
+            if not end:
+                return
+            lines = head.decode("latin-1").split("\r\n")[1:]
+            self._headers = {name: value for name, _, value in (line.partition(": ") for line in lines)}
+            self._left = int(self._headers.get("content-length", 0))
+        self._left -= len(data)
+        if self._left == 0:
+            self._left, self._head = -1, b""
+            self._request()
+
+    def _request(self) -> None:
+        upstream = self._upstream
+        upstream.hits += 1
+        upstream.last = self._headers
+        if upstream.mode == "hang":
             return
-        asyncio.run_coroutine_threadsafe(self._close(self._server), self._loop).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-        self._thread = self._server = None
+        if upstream.mode == "reset":
+            self.transport.abort()
+            return
+        body = f"{upstream.name} {self._headers.get('content-length', 0)}"
+        status = {"fail": "500 Oops", "teapot": "418 Teapot"}.get(upstream.mode, "200 OK")
+        answer = f"HTTP/1.1 {status}\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode()
+        if upstream.delay:
+            asyncio.get_running_loop().call_later(upstream.delay, self.transport.write, answer)
+        else:
+            self.transport.write(answer)
 
-    async def _close(self, server: asyncio.Server) -> None:
-        server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
+@dataclass
+class Clients:
+    """Keep-alive clients that send one request after the other, and what became of their requests."""
+
+    address: tuple[str, int]
+    answers: Counter[tuple[int, str]] = field(default_factory=Counter)
+    """(status, variant) of each; status 0 for a request that got no answer."""
+    variants: dict[str, str] = field(default_factory=dict)
+    """By user."""
+
+    def ask(self, users: Sequence[str], connections: int = 16) -> dict[str, str]:
+        """One request of each user; the variants they got."""
+        self.variants = {}
+        queue = list(reversed(users))
+        with contextlib.closing(_Loop()) as loop:
+            loop.run(self._all(lambda: queue.pop() if queue else None, connections))
+        return self.variants
+
+    @contextlib.contextmanager
+    def load(self, connections: int = 4) -> Iterator[Self]:
+        """Requests all the time."""
+        stop = threading.Event()
+        with contextlib.closing(_Loop()) as loop:
+            done = loop.begin(self._all(lambda: None if stop.is_set() else "", connections))
+            try:
+                yield self
+            finally:
+                stop.set()
+                done.result(30)
+
+    async def _all(self, take: Callable[[], str | None], connections: int) -> None:
+        await asyncio.gather(*(self._one(take) for _ in range(connections)))
+
+    async def _one(self, take: Callable[[], str | None]) -> None:
+        reader, writer = await asyncio.open_connection(*self.address)
+        while (user := take()) is not None:
+            status, headers = await self._exchange(reader, writer, user)
+            variant = headers.get("x-lockgate-variant", "")
+            self.answers[status, variant] += 1
+            self.variants[user] = variant
+            if not status or headers.get("connection") == "close":
+                writer.close()
+                reader, writer = await asyncio.open_connection(*self.address)
+        writer.close()
+
+    async def _exchange(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, user: str
+    ) -> tuple[int, dict[str, str]]:
+        header = f"x-user-id: {user}\r\n" if user else ""
+        writer.write(f"POST /p HTTP/1.1\r\nhost: h\r\n{header}content-length: 2\r\n\r\n[]".encode())
         try:
-            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
-                while await self._answer(reader, writer):
-                    pass
-        finally:
-            self._tasks.discard(task)
-            writer.transport.abort()
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+            headers = dict(line.split(": ", 1) for line in head.split("\r\n")[1:-2])
+            await reader.readexactly(int(headers["content-length"]))
+            return int(head.split()[1]), headers
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return 0, {}
 
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-        lines = head.split("\r\n")[1:-2]
-        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
-        self.hits += 1
-        self.headers.append(headers)
-        mode = self.mode
-        if mode == "stall":
-            await asyncio.Event().wait()
-        left = length = int(headers.get("content-length", 0))
-        while left:
-            left -= len(await reader.readexactly(min(left, 2**16)))
-        if mode == "hang":
-            await asyncio.Event().wait()
-        if mode == "reset":
-            return False
-        if self.delay:
-            await asyncio.sleep(self.delay)
-        return await self._write(writer, mode, f"{self.name} {length}".encode())
+    @property
+    def failed(self) -> int:
+        return sum(count for (status, _), count in self.answers.items() if status != 200)
 
-    async def _write(self, writer: asyncio.StreamWriter, mode: Mode, body: bytes) -> bool:
-        status = {"fail": "500 Oops", "teapot": "418 Teapot"}.get(mode, "200 OK")
-        promised = len(body) + (1000 if mode == "truncate" else 0)
-        writer.write(f"HTTP/1.1 {status}\r\ncontent-length: {promised}\r\n\r\n".encode() + body)
-        await writer.drain()
-        if mode == "truncate":
-            await asyncio.sleep(0.02)
-            return False
-        return True
+    @property
+    def sent(self) -> int:
+        return sum(self.answers.values())
+
+
+@dataclass
+class Plane:
+    """A router that runs, its two sides and what a test asks of them."""
+
+    router: EnvoyRouter
+    traffic: Traffic
+    stable: Upstream
+    candidate: Upstream
+
+    @property
+    def source(self) -> EnvoySource:
+        return EnvoySource(self.router)
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.traffic.listen}/predict"
+
+    def routes(self, weight: int = 0, mirror: int = 0) -> Routes:
+        return Routes((self.stable.endpoint,), (self.candidate.endpoint,), weight, mirror)
+
+    def clients(self) -> Clients:
+        host, port = self.traffic.listen.split(":")
+        return Clients((host, int(port)))
+
+    def post(self, body: bytes = b"[]", times: int = 1, **headers: str) -> list[httpx.Response]:
+        """Headers are given with `_` for `-`."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        with httpx.Client(trust_env=False, timeout=30) as client:
+            return [client.post(self.url, content=body, headers=named) for _ in range(times)]
+
+    def counted(self, enough: Callable[[Counts], bool]) -> Counts:
+        """The counts as soon as they are `enough`; histograms come a moment later than counters."""
+        return until(self.source.measure, enough)
+
+
+T = TypeVar("T")
+
+
+def until(ask: Callable[[], T], enough: Callable[[T], bool], seconds: float = 10.0) -> T:
+    deadline = time.monotonic() + seconds
+    while not enough(got := ask()):
+        assert time.monotonic() < deadline, f"still {got} after {seconds} s"
+        time.sleep(0.02)
+    return got
+
+
+def free_address() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+@pytest.fixture
+def traffic() -> Traffic:
+    return Traffic.model_validate(
+        {"listen": free_address(), "metrics": free_address(), "timeout": "8s", "failover": {"deadline": "300ms"}}
+    )
+
+
+@pytest.fixture
+def sides() -> Iterator[tuple[Upstream, Upstream]]:
+    with Upstream("stable") as stable, Upstream("candidate") as candidate:
+        yield stable, candidate
+
+
+@pytest.fixture
+def router(tmp_path: Path, traffic: Traffic) -> Iterator[EnvoyRouter]:
+    """One that does not run yet; what a test starts is ended."""
+    made = EnvoyRouter(tmp_path / "router", traffic)
+    yield made
+    if left := process.find(made.at):
+        process.end(left, made.at)
+    assert process.find(made.at) is None
+
+
+@pytest.fixture
+def plane(router: EnvoyRouter, traffic: Traffic, sides: tuple[Upstream, Upstream]) -> Plane:
+    made = Plane(router, traffic, *sides)
+    router.start(made.routes())
+    return made
+
+
+@pytest.fixture
+def eventually() -> Callable[..., Any]:
+    return until

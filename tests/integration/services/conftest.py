@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 
-from lockgate.registry.words import Arrays, FetchedModel, Flavour, ModelVersion, SourceModel
+from lockgate.registry.words import Arrays, FetchedModel, ModelVersion, SourceModel
 from lockgate.services.build import compile_model
 from lockgate.services.package import package
 from lockgate.services.spec import Compile, ServiceSpec
@@ -40,14 +38,12 @@ def column_signature(**columns: str) -> dict[str, Any]:
     return {"inputs": [{"type": t, "name": n, "required": True} for n, t in columns.items()], "outputs": None}
 
 
-def source_model(
-    folder: Path, native: Any, run: Callable[[Arrays], Arrays], *, flavour: Flavour, storage: str, file: str, **fetched: Any
-) -> SourceModel:
+def source_model(folder: Path, native: Any, run: Callable[[Arrays], Arrays], file: str, **fetched: Any) -> SourceModel:
     """What the registry would hand over for the one file in `folder`."""
-    digest = hashlib.sha256((folder / file).read_bytes()).hexdigest()
     version = ModelVersion(fetched.pop("name", "fraud-detector"), fetched.pop("version", "1"), "test")
-    about = FetchedModel(version, folder, digest, flavour, **fetched)
-    return SourceModel(about, native, storage, file, run)
+    storage = fetched.pop("storage")
+    digest = hashlib.sha256((folder / file).read_bytes()).hexdigest()
+    return SourceModel(FetchedModel(version, folder, digest, **fetched), native, storage, file, run)
 
 
 def torch_example(rows: int = 4, width: int = WIDTH) -> Arrays:
@@ -66,21 +62,29 @@ def torch_run(module: Any, names: tuple[str, ...] = ("output",)) -> Callable[[Ar
     return run
 
 
-def torch_pt2(
-    folder: Path, module: Any, rows: int = 4, *, version: str = "1", names: tuple[str, ...] = ("output",), free: bool = True
-) -> SourceModel:
-    """As MLflow stores it: exported with the example, and with a frozen batch where the example has one row."""
+def torch_pt2(folder: Path, module: Any, rows: int = 4, **options: Any) -> SourceModel:
+    """As MLflow stores it: exported with the example, and with a frozen batch where the example has one row.
+
+    Options: `version`, and the `names` of the outputs.
+    """
     import torch
 
     example = torch_example(rows)
-    shapes = ({0: torch.export.Dim("batch")},) if free else None
+    shapes = ({0: torch.export.Dim("batch")},) if rows > 1 else None
     exported = torch.export.export(module.eval(), (torch.from_numpy(example["x"]),), dynamic_shapes=shapes)
     torch.export.save(exported, folder / "model.pt2")
     loaded = torch.export.load(folder / "model.pt2").module()
     return source_model(
-        folder, loaded, torch_run(loaded, names), flavour="pytorch", storage="pt2", file="model.pt2",
-        signature=tensor_signature(), example=example, version=version,
-    )  # fmt: skip
+        folder,
+        loaded,
+        torch_run(loaded, options.get("names", ("output",))),
+        "model.pt2",
+        flavour="pytorch",
+        storage="pt2",
+        signature=tensor_signature(),
+        example=example,
+        version=options.get("version", "1"),
+    )
 
 
 def mlp(seed: int = 0) -> Any:
@@ -120,9 +124,9 @@ def bento(bentoml_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Bento
         return package(model.fetched, artifact, name="fraud", spec=spec, spec_hash="abc123")
 
 
-@pytest.fixture
-def leaves_no_process() -> Iterator[None]:
-    """Fails the test that leaves a `bentoml serve` of its own behind."""
-    yield
-    mine = [p for p in psutil.Process(os.getpid()).children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE]
-    assert not [p.cmdline() for p in mine if "bentoml" in " ".join(p.cmdline())]
+@pytest.fixture(scope="session")
+def make() -> Any:
+    """This file's helpers: test modules cannot import one another."""
+    import sys
+
+    return sys.modules[__name__]

@@ -1,0 +1,49 @@
+"""`lockgate validate`: every mistake in a spec at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from lockgate.flows.cli.options import as_json, print_json, spec_file
+
+if TYPE_CHECKING:
+    from lockgate.flows.spec import Spec
+
+
+@click.command(short_help="Check a spec and show every mistake in it.")
+@spec_file
+@as_json
+@click.pass_context
+def command(context: click.Context, file: Path, json_: bool) -> None:  # noqa: FBT001 - click's flag
+    """Check a spec: print every mistake in it with its line, or OK. Exit code 2 when there are mistakes."""
+    from lockgate.flows.errors import SpecError
+    from lockgate.flows.spec import load
+
+    try:
+        spec = load(file)
+    except SpecError as error:
+        if json_:
+            found = [{"line": p.line, "path": p.path, "message": p.message} for p in error.problems]
+            print_json({"ok": False, "file": str(file), "problems": found})
+        else:
+            click.echo(str(error), err=True)
+        context.exit(SpecError.code)
+    if json_:
+        print_json({"ok": True, "file": str(file), "name": spec.name, "digest": spec.digest, "problems": []})
+    else:
+        click.echo(f"OK  {file}: {spec.hide(_summary(spec))}")
+
+
+def _summary(spec: Spec) -> str:
+    """One line: who meets whom, in which steps, behind which gates."""
+    model, rollout = spec.model, spec.rollout
+    steps = " → ".join(_step(step.model_dump()) for step in rollout.steps)
+    return f"{spec.name}, {model.name} {model.stable} ← {model.candidate}; {steps}; gates {', '.join(rollout.gates)}"
+
+
+def _step(step: dict[str, dict[str, float]]) -> str:
+    ((kind, fields),) = step.items()
+    return f"{kind} {fields.get('weight', fields.get('percent', 0)):g}%"

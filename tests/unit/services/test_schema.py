@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from lockgate.services.serving.openapi import request_schema
+from lockgate.services.serving.refusals import BadRequest
+from lockgate.services.serving.schema import Schema
+
+
+def tensor(width: int = 30, dtype: str = "float32", **more: Any) -> dict[str, Any]:
+    return {"type": "tensor", "name": "x", "tensor-spec": {"dtype": dtype, "shape": [-1, width]}, **more}
+
+
+def column(name: str, kind: str, *, required: bool = True) -> dict[str, Any]:
+    return {"type": kind, "name": name, "required": required}
+
+
+WIDE = Schema.of([tensor()], max_rows=8)
+ROW = [0.5] * 30
+INTEGERS = Schema.of([tensor(2, "int32")])
+TABLE = Schema.of(
+    [
+        column("age", "double"),
+        column("visits", "long"),
+        column("city", "string"),
+        column("income", "double", required=False),
+    ]
+)
+UNIFORM = Schema.of([column("a", "double"), column("b", "double")])
+
+
+def body(value: Any) -> bytes:
+    return json.dumps(value).encode()
+
+
+@pytest.mark.parametrize(
+    ("schema", "sent", "status", "sentence"),
+    [
+        (WIDE, b"{", 400, "the body is no JSON"),
+        (WIDE, b"[]", 400, "must be a JSON object"),
+        (WIDE, b"{}", 400, 'needs one of "inputs"'),
+        (WIDE, body({"inputs": {}}), 422, "missing input 'x'"),
+        (WIDE, body({"inputs": {"x": [[0.5] * 15] * 2}}), 422, "has shape [2, 15] where [n, 30] is wanted"),
+        (WIDE, body({"inputs": {"x": [0.5] * 30}}), 422, "has shape [30] where [n, 30] is wanted"),
+        (WIDE, body({"inputs": {"x": [[*ROW[1:], None]]}}), 422, "wants float32 and holds null"),
+        (WIDE, body({"inputs": {"x": [[*ROW[1:], "1.5"]]}}), 422, "wants float32 and holds a string"),
+        (WIDE, body({"inputs": {"x": [[*ROW[1:], {}]]}}), 422, "holds an object"),
+        (WIDE, body({"inputs": {"x": [[True] * 30]}}), 422, "holds true or false"),
+        (WIDE, body({"inputs": {"x": [ROW, ROW[1:]]}}), 422, "is ragged"),
+        (WIDE, body({"inputs": {"x": None}}), 422, "holds null"),
+        (WIDE, body({"inputs": {"x": "abc"}}), 422, "holds a string"),
+        (WIDE, body({"inputs": {"x": [[*ROW[1:], 1e300]]}}), 422, "not a finite float32"),
+        (WIDE, body({"inputs": {"x": []}}), 422, "has shape [0]"),
+        (WIDE, body({"inputs": {"x": [ROW] * 9}}), 413, "9 rows; 1 to 8"),
+        (INTEGERS, body({"inputs": [[1, 2.5]]}), 422, "holds a value that is no int32"),
+        (INTEGERS, body({"inputs": [[1, 2**40]]}), 422, "holds a value that is no int32"),
+        (TABLE, body({"rows": [{"age": 1, "visits": 2}]}), 422, "a row has no 'city'"),
+        (TABLE, body({"rows": [{"age": 1, "visits": 2, "city": 7}]}), 422, "'city' wants strings and holds a value"),
+        (TABLE, body({"rows": [{"age": 1, "visits": None, "city": "a"}]}), 422, "'visits' wants int64 and holds null"),
+        (TABLE, body({"rows": [1]}), 422, "list of objects"),
+        (TABLE, body({"inputs": {"age": [1], "visits": [1, 2], "city": ["a"]}}), 422, "'visits' has 2 rows"),
+        (TABLE, body({"dataframe_split": {"columns": ["age"], "data": [[1, 2]]}}), 422, "rows with 1 values"),
+        (TABLE, body({"dataframe_split": [1]}), 422, 'needs "columns" and "data"'),
+        (UNIFORM, body({"rows": [{"a": 1, "b": "x"}]}), 422, "'b' wants float64 and holds a string"),
+        (UNIFORM, body({"rows": []}), 422, "has 0 rows"),
+    ],
+)
+def test_what_does_not_fit_gets_a_sentence(schema: Schema, sent: bytes, status: int, sentence: str) -> None:
+    with pytest.raises(BadRequest) as refused:
+        schema.decode("application/json", sent)
+    assert sentence in str(refused.value)
+    assert refused.value.status == status
+
+
+def test_other_content_types_are_refused() -> None:
+    with pytest.raises(BadRequest) as refused:
+        WIDE.decode("application/vnd.bentoml+pickle", b"")
+    assert refused.value.status == 415
+
+
+def test_tensors_by_name_and_bare() -> None:
+    for sent in ({"inputs": {"x": [ROW]}}, {"inputs": [ROW]}):
+        x = WIDE.decode("application/json; charset=utf-8", body(sent))["x"]
+        assert (x.dtype, x.shape) == (np.float32, (1, 30))
+    assert INTEGERS.decode("", body({"inputs": [[1.0, 2]]}))["x"].tolist() == [[1, 2]]
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("dtype", ["float32", ">f4", "float64", "int16"])
+def test_npy(order: Any, dtype: str) -> None:
+    file = io.BytesIO()
+    np.save(file, np.asarray(np.arange(60).reshape(2, 30), dtype, order=order))
+    x = WIDE.decode("application/x-npy", file.getvalue())["x"]
+    assert x.dtype == np.float32
+    assert x.tolist() == np.arange(60.0).reshape(2, 30).tolist()
+    with pytest.raises(BadRequest, match="no npy file"):
+        WIDE.decode("application/x-npy", file.getvalue()[:-4])
+
+
+def test_npy_never_unpickles() -> None:
+    file = io.BytesIO()
+    np.save(file, np.array([print], dtype=object), allow_pickle=True)
+    with pytest.raises(BadRequest, match="no npy file"):
+        WIDE.decode("application/x-npy", file.getvalue())
+
+
+def arrow(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return bytes(sink.getvalue().to_pybytes())
+
+
+def test_arrow() -> None:
+    kind = "application/vnd.apache.arrow.stream"
+    rows = pa.FixedSizeListArray.from_arrays(pa.array(np.arange(60, dtype="float32")), 30)
+    assert WIDE.decode(kind, arrow(pa.table({"x": rows})))["x"].shape == (2, 30)
+    sent = pa.table({"age": [1.5], "visits": [2], "city": ["a"], "income": pa.array([None], pa.float64())})
+    found = TABLE.decode(kind, arrow(sent))
+    assert found["city"].tolist() == ["a"]
+    assert np.isnan(found["income"]).all()
+    with pytest.raises(BadRequest, match="no Arrow stream"):
+        WIDE.decode(kind, b"nonsense")
+    narrow = pa.FixedSizeListArray.from_arrays(pa.array(np.arange(30, dtype="float32")), 15)
+    with pytest.raises(BadRequest, match="rows of 15 values"):
+        WIDE.decode(kind, arrow(pa.table({"x": narrow})))
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"rows": [{"age": 1, "visits": 2, "city": "a", "other": 9}]},
+        {"dataframe_records": [{"age": 1, "visits": 2, "city": "a"}]},
+        {"dataframe_split": {"columns": ["city", "visits", "age"], "data": [["a", 2, 1]]}},
+        {"inputs": {"age": [1], "visits": [2], "city": ["a"]}},
+    ],
+)
+def test_columns_in_every_form(sent: Any) -> None:
+    found = TABLE.decode("", body(sent))
+    assert {name: value.dtype.name for name, value in found.items()} == {
+        "age": "float64",
+        "visits": "int64",
+        "city": "object",
+        "income": "float64",
+    }
+    assert found["age"].tolist() == [1.0]
+    assert np.isnan(found["income"]).all()
+
+
+def test_uniform_columns_come_from_one_matrix() -> None:
+    for sent in (
+        {"rows": [{"b": 2, "a": 1}, {"a": 3, "b": 4}]},
+        {"dataframe_split": {"columns": ["a", "b"], "data": [[1, 2], [3, 4]]}},
+        {"inputs": [[1, 2], [3, 4]]},
+    ):
+        found = UNIFORM.decode("", body(sent))
+        assert {name: value.tolist() for name, value in found.items()} == {"a": [1, 3], "b": [2, 4]}
+
+
+@pytest.mark.parametrize(
+    ("items", "sentence"),
+    [
+        ([], "has no inputs"),
+        ([column("blob", "binary")], "'blob' is of type 'binary', which is not served"),
+        ([tensor(3, "complex64")], "complex64, which is not served"),
+        (
+            [{"type": "tensor", "tensor-spec": {"dtype": "float32", "shape": [5, 3]}}],
+            "fixes the first dimension of input 'input_0'",
+        ),
+    ],
+)
+def test_signatures_that_cannot_be_served(items: Any, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        Schema.of(items)
+
+
+def test_an_unnamed_tensor_takes_the_example_name() -> None:
+    item = tensor()
+    del item["name"]
+    assert Schema.of([item], ["pixels"]).names == ("pixels",)
+
+
+def test_documentation_of_tensors_and_columns() -> None:
+    x = request_schema(WIDE)["properties"]["inputs"]["properties"]["x"]
+    assert x["items"] == {
+        "type": "array",
+        "items": {"type": "number", "format": "float32"},
+        "minItems": 30,
+        "maxItems": 30,
+    }
+    row = request_schema(TABLE)["properties"]["rows"]["items"]
+    assert row["required"] == ["age", "visits", "city"]
+    assert row["properties"]["income"] == {"type": "number", "format": "float64", "nullable": True}
+    assert row["properties"]["city"]["type"] == "string"
