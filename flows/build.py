@@ -10,29 +10,19 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from pydantic import TypeAdapter
 
+from lockgate.flows import builds
 from lockgate.flows.home import Home, home
 from lockgate.flows.spec import Spec
 from lockgate.registry.errors import RegistryError
 from lockgate.registry.words import ModelVersion
 from lockgate.services.errors import PackagingFailed, ServiceError
-from lockgate.services.words import Bento, ParityEvidence
+from lockgate.services.words import Build
 
-
-@dataclass(frozen=True, slots=True)
-class Build:
-    """A bento, and what was proven of the artifact inside."""
-
-    bento: Bento
-    parity: ParityEvidence
-    skipped: tuple[tuple[str, str], ...]
-
-
-_BUILD = TypeAdapter(Build)
 _VERSION = TypeAdapter(ModelVersion)
 _SAY = "lockgate-step "
 
@@ -42,6 +32,8 @@ def build(spec: Spec, version: ModelVersion, where: Home, say: Callable[[str], N
 
     Raises the `RegistryError` or `ServiceError` that the process met.
     """
+    if found := builds.known(spec, version, where):
+        return found
     request = json.dumps({"spec": spec.document, "version": asdict(version)})
     worker = subprocess.Popen(
         [sys.executable, "-m", "lockgate.flows.build"],
@@ -53,10 +45,12 @@ def build(spec: Spec, version: ModelVersion, where: Home, say: Callable[[str], N
     )
     with worker:
         try:
-            return _answer(worker, request, version, say)
+            made = _answer(worker, request, version, say)
         finally:
             if worker.poll() is None:
                 worker.kill()
+    builds.remember(spec, version, where, made)
+    return made
 
 
 def _answer(worker: subprocess.Popen[str], request: str, version: ModelVersion, say: Callable[[str], None]) -> Build:
@@ -79,7 +73,7 @@ def _answer(worker: subprocess.Popen[str], request: str, version: ModelVersion, 
     answer = json.loads(said[-1])
     if "error" in answer:
         raise _error(answer["error"])(answer["sentence"])
-    return _BUILD.validate_python(answer)
+    return builds.BUILD.validate_python(answer)
 
 
 def _error(name: str) -> type[Exception]:
@@ -118,7 +112,7 @@ def main() -> None:
         sys.stderr.flush()
 
     try:
-        answer = _BUILD.dump_python(
+        answer = builds.BUILD.dump_python(
             _work(request["spec"], _VERSION.validate_python(request["version"]), say), mode="json"
         )
     except (RegistryError, ServiceError) as error:

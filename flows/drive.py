@@ -6,6 +6,7 @@ longer needed. Every line may be repeated: a driver that was killed anywhere is 
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Mapping
@@ -26,6 +27,7 @@ from lockgate.rollout.words import Phase
 from lockgate.services.errors import NotReady
 from lockgate.services.words import Bento
 
+_LOG = logging.getLogger("lockgate.drive")
 TICK = 1.0
 _DEATHS = 3
 """Of a candidate's replicas in one drive, before it is given up."""
@@ -102,8 +104,8 @@ def _loop(d: _Drive, me: str, watch: Watcher) -> State:
         started = time.monotonic()
         try:
             event = _turn(d, me)
-        except RouterError:
-            d.world.router.start_again()
+        except RouterError as error:
+            _restart(d, error)
         except Fenced:
             if d.world.store.holder(d.rollout.id, time.time()) != me:
                 raise
@@ -114,6 +116,15 @@ def _loop(d: _Drive, me: str, watch: Watcher) -> State:
                 _clear(d)
                 return event.state
         time.sleep(max(0.0, TICK - (time.monotonic() - started)))
+
+
+def _restart(d: _Drive, error: RouterError) -> None:
+    """Bring the router back with what it served last; while that fails, the next turn tries again."""
+    _LOG.warning("the router does not do what it should: %s", error)
+    try:
+        d.world.router.start_again()
+    except RouterError as again:
+        _LOG.warning("the router could not be started again: %s", again)
 
 
 def _turn(d: _Drive, me: str) -> Event:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 
-from lockgate.flows.build import Build, build
+from lockgate.flows.build import build
 from lockgate.flows.errors import NothingToDo
 from lockgate.flows.world import World
 from lockgate.registry.errors import RegistryDown, RegistryError
@@ -21,7 +21,7 @@ from lockgate.rollout.state import Broke, Built
 from lockgate.rollout.store import Event, Rollout
 from lockgate.rollout.words import Endpoint, Phase, Routes
 from lockgate.services.errors import NotReady, ServiceError
-from lockgate.services.words import Bento
+from lockgate.services.words import Bento, Build
 
 Say = Callable[[str], None]
 

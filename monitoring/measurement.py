@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+from pydantic import ConfigDict
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,6 +15,9 @@ class Histogram:
 
     The last edge is infinity, so `counts[-1]` is the number of requests.
     """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(ser_json_inf_nan="strings")
+    """PostgreSQL's JSON knows no infinity."""
 
     edges: tuple[float, ...] = ()
     counts: tuple[int, ...] = ()
@@ -54,8 +60,8 @@ class Tally:
     latency: Histogram = field(default_factory=Histogram)
 
     def since(self, earlier: Tally) -> Tally:
-        """What came after `earlier`. A count below the earlier one means the counter was reset: it is taken whole."""
-        if self.requests < earlier.requests or self.errors < earlier.errors:
+        """What came after `earlier`. A count below the earlier one means that all were reset: they are taken whole."""
+        if self._fell(earlier):
             return self
         return Tally(
             self.requests - earlier.requests,
@@ -63,12 +69,17 @@ class Tally:
             _difference(self.latency, earlier.latency),
         )
 
+    def _fell(self, earlier: Tally) -> bool:
+        now, then = self.latency, earlier.latency
+        buckets = zip(now.counts, then.counts, strict=True) if now.edges == then.edges else ()
+        return self.requests < earlier.requests or self.errors < earlier.errors or any(a < b for a, b in buckets)
+
     def plus(self, other: Tally) -> Tally:
         return Tally(self.requests + other.requests, self.errors + other.errors, _sum(self.latency, other.latency))
 
 
 def _difference(now: Histogram, earlier: Histogram) -> Histogram:
-    if now.edges != earlier.edges or now.total < earlier.total:
+    if now.edges != earlier.edges:
         return now
     return replace(now, counts=tuple(a - b for a, b in zip(now.counts, earlier.counts, strict=True)))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import pickle
 import re
 import zipfile
 from collections.abc import Mapping
@@ -10,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .client import quiet_import, quiet_mlflow
+from .client import first_line, quiet_import, quiet_mlflow
 from .errors import Unusable
 from .naming import Input
 from .words import Arrays, Flavour
@@ -46,7 +48,7 @@ def _logged(path: Path) -> Any:
     except FileNotFoundError:
         return None
     except (mlflow.MlflowException, ValueError, KeyError, TypeError) as error:
-        raise NoExample(f"has an input example that cannot be read ({error}).") from error
+        raise NoExample(f"has an input example that cannot be read ({first_line(error)}).") from error
 
 
 def _traced(archive: Path) -> Any:
@@ -54,16 +56,17 @@ def _traced(archive: Path) -> Any:
 
     Only tensors and plain containers are unpickled (`weights_only`), so this is safe before anybody vouched for it.
     """
-    import io
-
     import torch
 
     with zipfile.ZipFile(archive) as records:
         samples = [name for name in records.namelist() if _SAMPLE.search(name)]
         if not samples:
             return None
-        positional, _ = torch.load(io.BytesIO(records.read(samples[0])), map_location="cpu", weights_only=True)
-    return [tensor.numpy() for tensor in positional]
+        try:
+            positional, _ = torch.load(io.BytesIO(records.read(samples[0])), map_location="cpu", weights_only=True)
+            return [tensor.detach().numpy() for tensor in positional]
+        except (pickle.UnpicklingError, AttributeError, RuntimeError, TypeError, ValueError) as error:
+            raise NoExample(f"has an input example that cannot be read safely ({first_line(error)}).") from error
 
 
 def _columns(raw: Any, wanted: tuple[Input, ...]) -> Arrays:

@@ -18,7 +18,7 @@ from lockgate.rollout.progress import Progress, begun
 from lockgate.rollout.state import Happening, Judged, State
 from lockgate.rollout.store import Event, Rollout, Store
 from lockgate.rollout.verdict import Verdict
-from lockgate.rollout.words import Endpoint, Phase
+from lockgate.rollout.words import Endpoint, Outcome, Phase
 
 LEASE = 15.0
 """Seconds that a controller which says nothing more is believed to live."""
@@ -44,7 +44,8 @@ class Controller:
     def tick(self, owner: str, now: float) -> Event:
         """One turn of the loop; the state it left. Raises `Fenced` when somebody else drives this rollout."""
         if not self._store.lease(self.rollout.id, owner, now, LEASE):
-            raise Fenced(f"{self.rollout.id} is driven by {self._store.holder(self.rollout.id, now)}")
+            holder = self._store.holder(self.rollout.id, now) or "another controller"
+            raise Fenced(f"{self.rollout.id} is driven by {holder}")
         last = self._store.last(self.rollout.id)
         if last.state.phase in _MEASURED:
             last = self._weigh(last, now)
@@ -70,9 +71,11 @@ class Controller:
     def _weigh(self, last: Event, now: float) -> Event:
         progress = self._store.progress(self.rollout.id)
         if progress is None or progress.index != last.state.step:
-            return last
-        verdict, progress = self._judge(progress, last.state, now)
-        self._store.save_progress(self.rollout.id, replace(progress, verdict=verdict))
+            # Its timeout runs nevertheless: counts that never begin must not keep a rollout open for ever.
+            verdict = blind(self.rollout.spec, "the step's counts have not begun")
+        else:
+            verdict, progress = self._judge(progress, last.state, now)
+            self._store.save_progress(self.rollout.id, replace(progress, verdict=verdict))
         happening = Judged(verdict)
         if advance(self.rollout.spec, last.state, happening, now) == last.state:
             return last  # the log holds what changed something; the numbers of the moment are in `progress`
@@ -83,4 +86,7 @@ class Controller:
             progress = progress.counted(now, self._source.measure())
         except (SourceDown, RouterDown) as error:
             return blind(self.rollout.spec, str(error)), progress
-        return judge(self.rollout.spec, *progress.sides(self.rollout.spec.steps[state.step])), progress
+        verdict = judge(self.rollout.spec, *progress.sides(self.rollout.spec.steps[state.step]))
+        if not self._sides()["candidate"] and verdict.outcome is not Outcome.FAIL:  # old counts promote nothing dead
+            verdict = replace(verdict, outcome=Outcome.ERROR, reason="no replica of the candidate is up")
+        return verdict, progress

@@ -6,15 +6,16 @@ A unique index keeps one open rollout per model. The lease says who drives; it i
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import Connection, create_engine, event, insert, select, update
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, make_url, select, update
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from lockgate.rollout.advance import advance
 from lockgate.rollout.errors import AlreadyOpen, Fenced, NoRollout
@@ -51,15 +52,15 @@ class Event:
 
 class Store:
     def __init__(self, url: str) -> None:
-        if url.startswith("sqlite:///"):
-            Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-        self._engine = create_engine(url)
+        at = make_url(url)
+        if at.drivername in ("postgresql", "postgres"):
+            at = at.set(drivername="postgresql+psycopg")
+        if at.get_backend_name() == "sqlite" and at.database:
+            Path(at.database).parent.mkdir(parents=True, exist_ok=True)
+        self._engine = create_engine(at, pool_pre_ping=True)  # a server that was restarted costs no tick
         if self._engine.dialect.name == "sqlite":
             event.listen(self._engine, "connect", _sqlite_pragmas)
-        try:
-            METADATA.create_all(self._engine)
-        except OperationalError:  # another process created the tables between our look and our act
-            METADATA.create_all(self._engine)
+        _create_tables(self._engine)
 
     def close(self) -> None:
         self._engine.dispose()
@@ -83,7 +84,9 @@ class Store:
         except IntegrityError as error:
             open_one = self.open_of(rollout.model)
             if open_one is None:
-                raise
+                raise AlreadyOpen(
+                    f"{rollout.model} had an open rollout a moment ago, or there is a {rollout.id} already; try again"
+                ) from error
             raise AlreadyOpen(
                 f"{rollout.model} has an open rollout, {open_one.id}: finish it with `lockgate run`, or end it with"
                 f" `lockgate abort {open_one.id}`"
@@ -97,7 +100,10 @@ class Store:
         return _rollout(row)
 
     def open_of(self, model: str) -> Rollout | None:
-        return next((r for r in self.rollouts(model) if r.closed_at is None), None)
+        query = select(rollouts).where(rollouts.c.model == model, rollouts.c.closed_at.is_(None))
+        with self._engine.begin() as db:
+            row = db.execute(query).mappings().first()
+        return _rollout(row) if row else None
 
     def rollouts(self, model: str | None = None) -> list[Rollout]:
         """Newest first."""
@@ -134,11 +140,15 @@ class Store:
             with self._engine.begin() as db:
                 return _append(db, rollout, after, happening, now)
         except IntegrityError as error:
+            self.last(rollout.id)  # or NoRollout
             raise Fenced(f"another controller recorded event {after.sequence + 1} of {rollout.id} first") from error
 
     def lease(self, rollout_id: str, owner: str, now: float, ttl: float) -> bool:
-        """Take or renew the lease until `now + ttl`; False when somebody else holds it."""
-        free = (leases.c.owner == owner) | (leases.c.until < now)
+        """Take or renew the lease until `now + ttl`; False when somebody else holds it.
+
+        A lease that ends later than twice `ttl` from now was taken before the clock was set back: it holds nobody off.
+        """
+        free = (leases.c.owner == owner) | (leases.c.until < now) | (leases.c.until > now + 2 * ttl)
         with self._engine.begin() as db:
             done = db.execute(
                 update(leases).where(leases.c.rollout == rollout_id, free).values(owner=owner, until=now + ttl)
@@ -160,16 +170,34 @@ class Store:
         return str(row["owner"]) if row and row["until"] >= now else ""
 
     def save_progress(self, rollout_id: str, value: Progress) -> None:
-        document = _PROGRESS.dump_python(value, mode="json")
+        document = json.loads(_PROGRESS.dump_json(value))  # dump_python would leave infinity as it is
         with self._engine.begin() as db:
             done = db.execute(update(progress).where(progress.c.rollout == rollout_id).values(document=document))
-            if not done.rowcount:
+        if not done.rowcount:
+            # Whoever else inserts the row at this moment has counted as much as we have: theirs stands.
+            with suppress(IntegrityError), self._engine.begin() as db:
                 db.execute(insert(progress).values(rollout=rollout_id, document=document))
 
     def progress(self, rollout_id: str) -> Progress | None:
         with self._engine.begin() as db:
             row = db.execute(select(progress).where(progress.c.rollout == rollout_id)).mappings().first()
         return _PROGRESS.validate_python(row["document"]) if row else None
+
+
+def _create_tables(engine: Engine) -> None:
+    """Create what is missing, whoever else is doing the same at this moment."""
+    for _ in METADATA.tables:  # whenever we lose, another table is there
+        with suppress(OperationalError, ProgrammingError, IntegrityError):
+            return _create_missing(engine)
+    return _create_missing(engine)
+
+
+def _create_missing(engine: Engine) -> None:
+    METADATA.create_all(engine)
+    there = {index["name"] for index in inspect(engine).get_indexes(rollouts.name)}
+    for index in rollouts.indexes:
+        if index.name not in there:  # whoever created its table was killed
+            index.create(engine)
 
 
 def _append(db: Connection, rollout: Rollout, after: Event, happening: Happening, now: float) -> Event:
@@ -205,8 +233,8 @@ def _event(row: Mapping[Any, Any]) -> Event:
 
 
 def _sqlite_pragmas(connection: Any, _record: Any) -> None:
-    connection.execute("pragma journal_mode=wal")
     connection.execute("pragma busy_timeout=10000")
+    connection.execute("pragma journal_mode=wal")
     connection.execute("pragma foreign_keys=on")
 
 

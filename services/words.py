@@ -51,6 +51,15 @@ class Bento:
 
 
 @dataclass(frozen=True, slots=True)
+class Build:
+    """A bento, and what was proven of the artifact inside."""
+
+    bento: Bento
+    parity: ParityEvidence
+    skipped: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Replica:
     """One served bento with an address."""
 

@@ -26,10 +26,12 @@ def follow(root: type[BaseModel], location: Path) -> Place:
     here: Any = root
     path: Path = ()
     owner: type[BaseModel] | None = None
+    named = False
     for part in location:
-        if part == "[key]":
+        if part == "[key]" and named:
             continue
         here = _bare(here)
+        named = get_origin(here) is dict
         if members := _members(here):
             here = next((m for m in members if part in _tags(m)), None)
             continue

@@ -54,7 +54,7 @@ def test_several_inputs_go_by_the_graphs_names(shelf: Any) -> None:
 def test_names_that_the_graph_does_not_have_are_refused(shelf: Any) -> None:
     example = {"b": X, "c": X}
     version = shelf.log("onnx", graph(inputs=("a", "b")), input_example=None, signature=signature(example))
-    (shelf.files(version) / "input_example.json").write_text('{"inputs": {"b": [[1, 2, 3]], "c": [[1, 2, 3]]}}')
+    (shelf.files(version) / "input_example.json").write_text('{"b": [[1, 2, 3]], "c": [[1, 2, 3]]}')
     path = shelf.files(version) / "MLmodel"
     path.write_text(
         path.read_text() + "saved_input_example_info:\n  artifact_path: input_example.json\n  type: ndarray\n"
@@ -76,7 +76,7 @@ def test_columns_fill_a_lone_matrix(shelf: Any, table: Any) -> None:
 def test_a_fixed_batch_is_refused_with_what_to_do(shelf: Any) -> None:
     source = load(shelf, shelf.log("onnx", graph(rows=4), input_example=X, signature=signature(X)))
 
-    with pytest.raises(Unusable, match="for 1 row it raises InvalidArgument.*dynamic first dimension"):
+    with pytest.raises(Unusable, match=r"for 1 row it raises InvalidArgument.*dynamic first dimension"):
         check_batches(source)
 
 

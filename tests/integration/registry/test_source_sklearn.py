@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import LinearSVC
 
-from lockgate.registry.errors import Unusable, Untrusted
+from lockgate.registry.errors import Untrusted, Unusable
 from lockgate.registry.source import check_batches, load_source
 from lockgate.registry.spec import Trust
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from lockgate.registry.client import quiet_import
-from lockgate.registry.errors import Unusable, Untrusted
+from lockgate.registry.errors import Untrusted, Unusable
 from lockgate.registry.source import check_batches, load_source
 from lockgate.registry.spec import Trust
 
@@ -186,14 +186,31 @@ def test_an_archive_with_a_pickle_inside_is_refused_before_it_runs(shelf: Any, m
     """`torch.export.load` would unpickle it."""
     version = shelf.log("pytorch", One(), input_example=X)
     archive = shelf.files(version) / "data" / "model.pt2"
-    _plant(archive, _Bomb())
     monkeypatch.setenv("BOMB", str(shelf.folder / "boom"))
+    _plant(archive, _Bomb())
 
     with pytest.raises(Untrusted, match="pt2 archive with pickles inside"):
         load(shelf, version)
 
     assert not (shelf.folder / "boom").exists()
     assert "MLFLOW_ALLOW_PICKLE_DESERIALIZATION" not in os.environ
+    with pytest.raises(Unusable, match="does not load here"):
+        load(shelf, version, Trust(pickle=True))
+    assert (shelf.folder / "boom").is_dir(), "the bomb is real: with the user's word it goes off"
+
+
+def test_an_archive_whose_example_is_a_pickle_is_refused_before_it_runs(
+    shelf: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tensors = (torch.from_numpy(X), torch.from_numpy(Y))
+    version = shelf.log("pytorch", Two(), input_example=tensors, signature=signature(wide=3, narrow=2))
+    monkeypatch.setenv("BOMB", str(shelf.folder / "boom"))
+    _plant(shelf.files(version) / "data" / "model.pt2", _Bomb())
+
+    with pytest.raises(Unusable, match="has an input example that cannot be read"):
+        load(shelf, version)
+
+    assert not (shelf.folder / "boom").exists()
 
 
 def _plant(archive: Path, bomb: Any) -> None:

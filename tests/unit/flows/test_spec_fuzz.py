@@ -128,7 +128,7 @@ def test_the_full_spec_is_right() -> None:
     CHECKER.validate(_plain(FULL))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(mutated())
 def test_a_mutated_spec_is_read_or_every_problem_has_its_place(tree: dict[str, Any]) -> None:
     text = yaml.safe_dump(tree, allow_unicode=True, sort_keys=False)
