@@ -77,7 +77,7 @@ def template(description: Description) -> str:
     model = description.version.name
     return _TEMPLATE.format(
         model=_line(model),
-        name=_spec_name(model),
+        name=_quoted(_spec_name(model)),
         quoted=_quoted(model),
         champion=_holder(description, "champion"),
         challenger=_holder(description, "challenger"),

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 
+import psutil
+
 from lockgate.flows.build import build
 from lockgate.flows.errors import NothingToDo
 from lockgate.flows.world import World
@@ -18,7 +20,7 @@ from lockgate.registry.words import ModelVersion
 from lockgate.rollout.controller import LEASE
 from lockgate.rollout.errors import AlreadyOpen, Fenced, RolloutError, RouterDown
 from lockgate.rollout.state import Broke, Built
-from lockgate.rollout.store import Event, Rollout
+from lockgate.rollout.store import Event, Rollout, Store
 from lockgate.rollout.words import Endpoint, Phase, Routes
 from lockgate.services.errors import NotReady, ServiceError
 from lockgate.services.words import Bento, Build
@@ -27,8 +29,26 @@ Say = Callable[[str], None]
 
 
 def owner() -> str:
-    """Who we are in the lease: this process, on this host."""
-    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
+    """Who we are in the lease: this process, on this host, told apart from a later one with the same number."""
+    return f"{socket.gethostname()}:{os.getpid()}:{psutil.Process().create_time():.2f}"
+
+
+def driver(store: Store, rollout: Rollout) -> str:
+    """Who drives the rollout now; empty when nobody does. The lease of a process of this host that is gone is void."""
+    holder = store.holder(rollout.id, time.time())
+    host, _, rest = holder.partition(":")
+    pid, _, created = rest.partition(":")
+    if host != socket.gethostname() or _runs(int(pid), created):
+        return holder
+    store.release(rollout.id, holder)
+    return ""
+
+
+def _runs(pid: int, created: str) -> bool:
+    try:
+        return f"{psutil.Process(pid).create_time():.2f}" == created
+    except psutil.NoSuchProcess:
+        return False
 
 
 def resolve(world: World) -> tuple[ModelVersion, ModelVersion]:
@@ -87,6 +107,7 @@ def _same(world: World, rollout: Rollout) -> None:
 @contextmanager
 def leased(world: World, rollout: Rollout, me: str) -> Iterator[None]:
     """Hold the rollout's lease while something long runs. Raises `Fenced` when somebody else holds it."""
+    driver(world.store, rollout)
     if not world.store.lease(rollout.id, me, time.time(), LEASE):
         raise Fenced(f"{rollout.id} is driven by {world.store.holder(rollout.id, time.time())}")
     stop = threading.Event()
@@ -114,19 +135,29 @@ def _build(world: World, rollout: Rollout, last: Event, say: Say) -> None:
         for side in ("candidate", "stable"):
             version = world.registry.resolve(world.spec.model.name, rollout.subject[side])
             made[side] = build(world.spec, version, world.home, say)
-        _start(world, made["candidate"].bento, say)
-        serve_stable(world, made["stable"].bento, say)
+            if world.store.last(rollout.id).sequence != last.sequence:
+                break  # aborted meanwhile: recording what was built will say so
+        else:
+            _start(world, made["candidate"].bento, say)
+            serve_stable(world, made["stable"].bento, say)
         world.store.append(rollout, last, Built(_facts(made)), time.time())
     except BaseException as error:
-        if "candidate" in made:
-            world.platform.stop(world.served(made["candidate"].bento.tag))
-        if isinstance(error, RegistryError | ServiceError | RolloutError) and not isinstance(error, Fenced):
-            refused = ("stable" not in made and not isinstance(error, RegistryDown)) or isinstance(error, NotReady)
+        _unbuild(world, rollout, last, made, error)
+        if not (isinstance(error, Fenced) and world.store.last(rollout.id).state.phase.over):
+            raise
+
+
+def _unbuild(world: World, rollout: Rollout, last: Event, made: dict[str, Build], error: BaseException) -> None:
+    """Record why it could not be built, and stop what was started for it."""
+    if "candidate" in made:
+        world.platform.stop(world.served(made["candidate"].bento.tag))
+    if isinstance(error, RegistryError | ServiceError | RolloutError) and not isinstance(error, Fenced):
+        refused = isinstance(error, NotReady) or ("candidate" not in made and not isinstance(error, RegistryDown))
+        with suppress(Fenced):
             world.store.append(rollout, last, Broke(str(error), refused), time.time())
-        tidy(world)
-        if world.store.last(rollout.id).state.phase.over:
-            world.store.close_rollout(rollout.id, time.time())
-        raise
+    tidy(world)
+    if world.store.last(rollout.id).state.phase.over:
+        world.store.close_rollout(rollout.id, time.time())
 
 
 def _facts(made: dict[str, Build]) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -65,13 +66,23 @@ class Spec(BaseModel):
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Self:
-        """The spec that `document` was made from."""
-        return cls.model_validate(document)
+        """The spec that `document` was made from. Raises `ValueError` when an environment variable is gone."""
+        from lockgate.flows.specfile.environment import fill_all
+
+        filled, hidden = fill_all(document, os.environ)
+        spec = cls.model_validate(filled)
+        spec._hidden = hidden
+        return spec
 
     @property
     def document(self) -> dict[str, Any]:
-        """The whole spec as JSON, defaults filled in. `Spec.of` reads it back."""
-        return self.model_dump(mode="json")
+        """The whole spec as JSON, defaults filled in. `Spec.of` reads it back.
+
+        What came from the environment stands in it as `${NAME}`: this is what is stored.
+        """
+        from lockgate.flows.specfile.environment import refer_all
+
+        return dict(refer_all(self.model_dump(mode="json"), self._hidden))
 
     @property
     def digest(self) -> str:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
-from lockgate.flows.release import resolve
+from lockgate.flows.release import driver, resolve
 from lockgate.flows.world import World
 from lockgate.registry.errors import NoSuchVersion
 from lockgate.rollout.store import Rollout, Store
 
 
-def undriven(store: Store, now: float | None = None) -> list[Rollout]:
-    """Open rollouts whose driver is gone: its lease has run out."""
-    now = time.time() if now is None else now
-    return [r for r in store.rollouts() if r.closed_at is None and not store.holder(r.id, now)]
+def undriven(store: Store) -> list[Rollout]:
+    """Open rollouts whose driver is gone: its lease has run out, or its process has."""
+    return [r for r in store.rollouts() if r.closed_at is None and not driver(store, r)]
 
 
 @dataclass(frozen=True, slots=True)

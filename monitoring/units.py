@@ -11,7 +11,13 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
-_SECONDS = {"ms": Decimal("0.001"), "s": 1, "m": 60, "h": 3600, "d": 86400}
+_SECONDS = {
+    "ms": Decimal("0.001"),
+    "s": Decimal(1),
+    "m": Decimal(60),
+    "h": Decimal(3600),
+    "d": Decimal(86400),
+}
 _BYTES = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 _NUMBER = r"[0-9]{1,20}(?:\.[0-9]{1,40})?"
 _YEAR = 366 * 86400
@@ -99,7 +105,7 @@ def _shown(value: object) -> str:
     """The value as YAML's reader knows it, not Python: a sentence must not speak of `None` or `True`."""
     if value is None or isinstance(value, bool):
         return {None: "an empty value", True: "true", False: "false"}[value]
-    kinds = {dict: "a mapping", list: "a list"}
+    kinds: dict[type, str] = {dict: "a mapping", list: "a list"}
     return kinds.get(type(value)) or repr(value)
 
 

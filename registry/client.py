@@ -30,6 +30,12 @@ _LOUD = {
 }
 _SAME_ROW = re.compile(r"UNIQUE constraint|UniqueViolation|duplicate key|Duplicate entry|IntegrityError", re.IGNORECASE)
 _NOT_ALLOWED = re.compile(r"\b(401|403)\b|PERMISSION_DENIED|UNAUTHENTICATED", re.IGNORECASE)
+# What is left of an HTTP client's nested errors when a person shall read it.
+_UNREACHED = re.compile(
+    r"Connection refused|timed out|Name or service not known|Temporary failure in name resolution|"
+    r"No route to host|Network is unreachable|Connection reset by peer|certificate verify failed",
+    re.IGNORECASE,
+)
 _ATTEMPTS = 10
 
 
@@ -62,6 +68,8 @@ def asking(where: Location) -> Iterator[None]:
 
     try:
         yield
+    except ImportError as error:
+        raise RegistryDown(f"MLflow at {where} needs a package that is not here ({error}): install it.") from error
     except (mlflow.MlflowException, requests.RequestException, sqlalchemy.exc.SQLAlchemyError, OSError) as error:
         raise RegistryDown(_sentence(where, error)) from error
 
@@ -102,7 +110,8 @@ def first_line(error: BaseException) -> str:
 
 
 def _sentence(where: Location, error: BaseException) -> str:
-    reason = first_line(error)
+    plain = _UNREACHED.search(str(error))
+    reason = plain.group().lower() if plain else first_line(error)
     if _NOT_ALLOWED.search(reason):
         return (
             f"MLflow at {where} refuses us ({reason}). Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or "

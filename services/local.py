@@ -12,6 +12,7 @@ from pathlib import Path
 from lockgate.services import processes
 from lockgate.services.errors import NotReady
 from lockgate.services.package import home as bentoml_home
+from lockgate.services.ports import Platform
 from lockgate.services.records import HOST, Record, Records
 from lockgate.services.serving.start import FATAL
 from lockgate.services.words import Bento, Replica
@@ -23,7 +24,7 @@ _LOG_LINES = 15
 _PORT_TAKEN = "Address already in use"
 
 
-class LocalPlatform:
+class LocalPlatform(Platform):
     """Keeps its records under `home`, so that a later process adopts what this one started.
 
     `ready_within` and `stop_within` are seconds: for a start to become ready, and for a stop to finish what it answers.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from typing import Any
 
 _REFERENCE = re.compile(r"\$\$\{|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)\}|\$\{")
 _SHORT = 4
@@ -34,6 +35,28 @@ def fill(text: str, environment: Mapping[str, str]) -> tuple[str, dict[str, str]
     if hidden:
         hidden[filled] = text
     return filled, hidden
+
+
+def fill_all(value: Any, environment: Mapping[str, str]) -> tuple[Any, dict[str, str]]:
+    """`fill` for every text in a JSON value."""
+    if isinstance(value, str):
+        return fill(value, environment)
+    if not isinstance(value, Mapping | list):
+        return value, {}
+    pairs = value.items() if isinstance(value, Mapping) else enumerate(value)
+    filled = {key: fill_all(inner, environment) for key, inner in pairs}
+    hidden = {secret: name for _, found in filled.values() for secret, name in found.items()}
+    inside = {key: inner for key, (inner, _) in filled.items()}
+    return (inside if isinstance(value, Mapping) else list(inside.values())), hidden
+
+
+def refer_all(value: Any, hidden: Mapping[str, str]) -> Any:
+    """Undo `fill_all`: every text of a JSON value as it was written, with references instead of what they stand for."""
+    if isinstance(value, str):
+        return hidden.get(value) or value.replace("${", "$${")
+    if isinstance(value, Mapping):
+        return {key: refer_all(inner, hidden) for key, inner in value.items()}
+    return [refer_all(inner, hidden) for inner in value] if isinstance(value, list) else value
 
 
 def hide(text: str, hidden: Mapping[str, str]) -> str:

@@ -34,21 +34,33 @@ def bootstrap(at: Folder, admin_socket: Path) -> Resource:
     }
 
 
-def latency_edges() -> list[int]:
-    """Upper edges in milliseconds: each whole one up to 20, then steps of a tenth, up to 30 s.
+def latency_buckets() -> dict[float, float]:
+    """Upper edges in milliseconds by their names in Envoy: each whole one up to 20, then steps of a tenth, to 30 s.
 
-    Envoy keeps two significant digits of each latency, so an edge with more than two would count wrongly.
+    Envoy takes latencies down to whole milliseconds with two significant digits, and its `le` includes all that it
+    took down to that number: what it calls 19 are the requests that took less than 20 ms, and 290 less than 300.
     """
-    edges = list(range(1, 21))
-    while edges[-1] < 30_000:
+    edges = [float(edge) for edge in range(1, 21)]
+    while edges[-1] < _LAST_EDGE:
         step = edges[-1] * 1.1
-        unit = 10 ** (len(str(int(step))) - 2)
-        edges.append(max(round(step / unit) * unit, edges[-1] + unit))
-    return [*edges[:-1], 30_000]
+        digit = 10 ** (len(str(int(step))) - 2)
+        edges.append(min(_LAST_EDGE, float(round(step / digit) * digit)))
+    return {_name(edge): edge for edge in edges}
+
+
+def _name(edge: float) -> float:
+    """The largest number with two significant digits below `edge`; none of a millisecond is anything below 1."""
+    if edge == 1:
+        return 0.5
+    digits = len(str(int(edge) - 1))
+    return edge - float(10 ** max(0, digits - 2))
+
+
+_LAST_EDGE = 30_000.0
 
 
 def _stats() -> Resource:
-    buckets = [float(edge) for edge in latency_edges()]
+    buckets = list(latency_buckets())
     noise = (
         r"^cluster\..*\.(external|internal|canary|http1|http2|http3|zone|lb_.*|ssl|assignment_.*|client_ssl.*)(\..*)?$",
         r"^(runtime|main_thread|workers|filesystem|overload|dns|access_logs|thread_local)\..*",

@@ -50,7 +50,7 @@ _RETRY_LOST = _RETRY | {"retry_on": "connect-failure,refused-stream,reset"}
 def clusters(traffic: Traffic, at: Folder) -> list[Resource]:
     return [
         _endpoints_cluster(STABLE, at, _LIVE_LIMITS, retry=_RETRY_LOST),
-        _endpoints_cluster(CANDIDATE, at, _LIVE_LIMITS),
+        _endpoints_cluster(CANDIDATE, at, _LIVE_LIMITS, stream=_deadline(traffic)),
         _shadow(traffic, at),
         _composite(CANDIDATE_FB, [CANDIDATE, STABLE], _FAILOVER),
         _composite(FORCED_STABLE, [STABLE], _RETRY_LOST),
@@ -85,9 +85,13 @@ def _endpoints_cluster(name: str, at: Folder, limits: dict[str, int], **http: An
     )
 
 
+def _deadline(traffic: Traffic) -> Resource:
+    """For the candidate and its copies alone: a retry policy's `per_try_timeout` would end stable's attempt too."""
+    return {"max_stream_duration": duration(traffic.failover.deadline)}
+
+
 def _shadow(traffic: Traffic, at: Folder) -> Resource:
-    limit = {"max_stream_duration": duration(traffic.failover.deadline)}
-    shadow = _endpoints_cluster(SHADOW, at, _SHADOW_LIMITS, stream=limit)
+    shadow = _endpoints_cluster(SHADOW, at, _SHADOW_LIMITS, stream=_deadline(traffic))
     # A copy is streamed together with the original: where it does not fit here, a shadow that stops reading stops
     # the client. So it must hold the largest body that is let in.
     shadow["per_connection_buffer_limit_bytes"] = traffic.max_body + 2**20

@@ -7,7 +7,7 @@ from pathlib import Path
 from lockgate.rollout.envoy.bootstrap import ADMIN
 from lockgate.rollout.envoy.folder import Folder
 from lockgate.rollout.envoy.resources import Resource, address, duration, extension, split_address, typed, watched
-from lockgate.rollout.envoy.routes import HEADER_FILTER, HEADER_TYPE, ROUTES
+from lockgate.rollout.envoy.routes import ROUTES
 from lockgate.rollout.spec import Traffic
 
 INGRESS = "ingress"
@@ -83,7 +83,6 @@ def _ingress(traffic: Traffic, at: Folder) -> Resource:
         rds={"route_config_name": ROUTES, "config_source": watched(at.xds / "rds.json")},
         http_filters=[
             buffer,
-            extension(HEADER_FILTER, HEADER_TYPE),
             _router(upstream_log=[_file_log(at.upstream_log, _ATTEMPT_ROW)]),
         ],
     )

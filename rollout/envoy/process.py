@@ -106,6 +106,15 @@ def check_ports(traffic: Traffic) -> None:
                 raise RouterDown(_port_sentence(field, address, reason)) from None
 
 
+def taken_port(traffic: Traffic, refusal: str) -> str | None:
+    """What to say when Envoy's own words are that it cannot bind one of the two addresses."""
+    for field in ("listen", "metrics"):
+        address: str = getattr(traffic, field)
+        if f"cannot bind '{address}'" in refusal:
+            return _port_sentence(field, address, OSError(errno.EADDRINUSE, "in use"))
+    return None
+
+
 def _port_sentence(field: str, address: str, reason: OSError) -> str:
     port = split_address(address)[1]
     if reason.errno == errno.EADDRINUSE:

@@ -6,7 +6,8 @@ import ipaddress
 import json
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -47,7 +48,7 @@ class EnvoyRouter:
         """
         _check(routes)
         self.at.create()
-        with exclusive(self.at):
+        with self._alone():
             if found := process.find(self.at):
                 self._ready(found)
             else:
@@ -58,7 +59,7 @@ class EnvoyRouter:
         """Start an Envoy that died, with what it served last; one that runs runs on. Raises `RouterDown`."""
         if not self._files.known():
             raise RouterDown(f"the router in {self.at.path} has served nothing yet; start it with routes")
-        with exclusive(self.at):
+        with self._alone():
             if process.find(self.at) is None:
                 self._begin(Routes(()))
 
@@ -66,7 +67,7 @@ class EnvoyRouter:
         """Let Envoy finish what it answers, then end it. With none running, nothing changes."""
         if not self.at.path.exists():
             return
-        with exclusive(self.at):
+        with self._alone():
             if found := process.find(self.at):
                 self._drain()
                 process.end(found, self.at)
@@ -76,7 +77,7 @@ class EnvoyRouter:
         _check(routes)
         if not self.running():
             raise RouterDown(f"the router in {self.at.path} does not run; start it first")
-        with exclusive(self.at):
+        with self._alone():
             self._switch(routes)
 
     def applied(self) -> Routes:
@@ -91,6 +92,16 @@ class EnvoyRouter:
             for one in self.admin.json("/clusters?format=json")["cluster_statuses"]
         }
         return Routes(_hosts(hosts[STABLE]), _hosts(hosts[CANDIDATE]), weight, mirror, salt)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        with exclusive(self.at):
+            try:
+                yield
+            except RouterRefused as refused:
+                if taken := process.taken_port(self._traffic, str(refused)):
+                    raise RouterDown(taken) from refused
+                raise
 
     def _begin(self, routes: Routes) -> None:
         """What lies in the watched files may never have been looked at: only what Envoy has accepted is used again."""

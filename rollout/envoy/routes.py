@@ -7,8 +7,6 @@ from lockgate.rollout.envoy.resources import Resource, duration, typed
 from lockgate.rollout.spec import Traffic
 from lockgate.rollout.words import WHOLE, Routes
 
-HEADER_FILTER = "envoy.filters.http.header_mutation"
-HEADER_TYPE = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation"
 ROUTES = "routes"
 VARIANT_HEADER = "x-lockgate-variant"
 SHADOW_HEADER = "x-lockgate-shadow"
@@ -65,32 +63,13 @@ def _split(traffic: Traffic, routes: Routes, hashed: str) -> Resource:
     rewrite = {"pattern": {"regex": "^(.*)$"}, "substitution": routes.salt + _VALUE}
     sides = [
         {"name": STABLE, "weight": WHOLE - routes.weight, **_named(STABLE)},
-        {"name": CANDIDATE_FB, "weight": routes.weight, **_named(CANDIDATE), **_deadline(traffic)},
+        {"name": CANDIDATE_FB, "weight": routes.weight, **_named(CANDIDATE)},
     ]
     return {
-        **_times(traffic),
+        "timeout": duration(traffic.timeout),
         "hash_policy": [{"header": {"header_name": hashed, "regex_rewrite": rewrite}, "terminal": True}],
         "weighted_clusters": {"use_hash_policy": True, "clusters": sides},
     }
-
-
-def _times(traffic: Traffic) -> Resource:
-    """Past its deadline a request goes to stable too, and the first answer counts.
-
-    Without hedging the second attempt would have the candidate's deadline as well, which stable may never meet.
-    """
-    return {"timeout": duration(traffic.timeout), "hedge_policy": {"hedge_on_per_try_timeout": True}}
-
-
-def _deadline(traffic: Traffic) -> Resource:
-    """The candidate's deadline; a retry policy can only give one to both sides.
-
-    The filter sets it as the request header that Envoy's router reads, and removes before it sends the request on.
-    """
-    milliseconds = str(max(1, round(traffic.failover.deadline * 1000)))
-    header = _header("x-envoy-upstream-rq-per-try-timeout-ms", milliseconds)
-    mutations = {"request_mutations": [{"append": header}]}
-    return {"typed_per_filter_config": {HEADER_FILTER: typed(f"{HEADER_TYPE}PerRoute", mutations=mutations)}}
 
 
 def _mirror(share: int) -> Resource:
@@ -115,9 +94,8 @@ def _forced(traffic: Traffic, wanted: str, *, to: str) -> Resource:
     return {
         "name": f"force-{wanted}",
         "match": {"prefix": "/", "headers": [{"name": traffic.force.header, "string_match": {"exact": wanted}}]},
-        "route": {"cluster": cluster, **_times(traffic)},
+        "route": {"cluster": cluster, "timeout": duration(traffic.timeout)},
         **_named(to),
-        **(_deadline(traffic) if to == CANDIDATE else {}),
     }
 
 

@@ -1,17 +1,15 @@
 """The port `MetricSource` on Envoy's own statistics.
 
-A request counts once, however many attempts it took:
+A request counts once, when it has ended, however many attempts it took. It failed when its first attempt did: the
+client got a 5xx, or got something better from the second attempt. For the candidate that second attempt is stable's
+rescue, so the status that clients get says nothing about it. Nor would Envoy's counters per endpoint do: they leave
+refused connections out of their total, include testers, and vanish with the endpoint. An answer that breaks off after
+its headers counts as the status that it began with.
 
-- stable: what ended, and of it what the client got as 5xx or only got at a second attempt.
-- candidate: what was assigned to it, and of it what it did not answer well within its deadline. Each such request is
-  tried a second time on stable, so the number of second attempts is the number of failures. The client's status says
-  nothing: stable rescues. Nor does Envoy's count per endpoint: it misses answers that came too late, leaves refused
-  connections out of its total, includes testers, and vanishes with the endpoint.
-- shadow: the copies that ended. Copies that Envoy shed, because too many were under way, are left out.
+Copies that Envoy shed, because too many were under way, are left out of the shadow's counts.
 
-Latency runs from the whole request to the whole answer. For the candidate that includes the rescue, so a request
-that stable rescued after the deadline counts as slow. Requests that no one answered in time are slower than any edge.
-Histograms lag behind the counts by up to a second.
+Latency runs from the end of the request to the end of the answer, so a rescue after the candidate's deadline is slow.
+Requests that no one answered in time are slower than any edge. Histograms lag behind the counts by up to a second.
 """
 
 from __future__ import annotations
@@ -22,6 +20,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
 from lockgate.monitoring.measurement import Histogram, Tally
+from lockgate.rollout.envoy.bootstrap import latency_buckets
 from lockgate.rollout.envoy.clusters import CANDIDATE_FB, SHADOW, STABLE
 from lockgate.rollout.envoy.router import EnvoyRouter
 from lockgate.rollout.errors import RouterDown, SourceDown
@@ -29,7 +28,7 @@ from lockgate.rollout.words import Counts
 
 _FILTER = (
     rf"^cluster\.({STABLE}|{CANDIDATE_FB}|{SHADOW})\.upstream_rq_"
-    r"(completed|5xx|retry|retry_success|retry_overflow|timeout|max_duration_reached|pending_overflow|time)$"
+    r"(completed|5xx|retry_success|timeout|max_duration_reached|pending_overflow|time)$"
 )
 _SAMPLE = re.compile(r"envoy_cluster_upstream_rq_(\w+)\{(.*)\} (\d+)")
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
@@ -62,17 +61,12 @@ class EnvoySource:
         except RouterDown as reason:
             raise SourceDown(str(reason)) from reason
         read = _read(text)
-        return Counts(_stable(read[STABLE]), _candidate(read[CANDIDATE_FB]), _shadow(read[SHADOW]))
+        return Counts(_answered(read[STABLE]), _answered(read[CANDIDATE_FB]), _shadow(read[SHADOW]))
 
 
-def _stable(cluster: _Cluster) -> Tally:
+def _answered(cluster: _Cluster) -> Tally:
     n = cluster.numbers
     return Tally(n["completed"], n["5xx"] + n["retry_success"], cluster.latency(n["timeout"]))
-
-
-def _candidate(cluster: _Cluster) -> Tally:
-    n = cluster.numbers
-    return Tally(n["completed"], n["retry"] + n["retry_overflow"], cluster.latency(n["timeout"]))
 
 
 def _shadow(cluster: _Cluster) -> Tally:
@@ -83,12 +77,13 @@ def _shadow(cluster: _Cluster) -> Tally:
 
 def _read(text: str) -> defaultdict[str, _Cluster]:
     """Envoy's Prometheus text; counters of a response class come as `xx` with the class as a label."""
+    edges = latency_buckets() | {math.inf: math.inf}
     found: defaultdict[str, _Cluster] = defaultdict(_Cluster)
     for name, labels, value in _SAMPLE.findall(text):
         label = dict(_LABEL.findall(labels))
         cluster = found[label["envoy_cluster_name"]]
         if name == "time_bucket":
-            cluster.buckets[math.inf if label["le"] == "+Inf" else float(label["le"])] = int(value)
+            cluster.buckets[edges[float(label["le"])]] = int(value)
         elif name == "xx":
             cluster.numbers[label["envoy_response_code_class"] + "xx"] += int(value)
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 import uuid
 from collections.abc import Mapping
@@ -19,14 +20,16 @@ SUBSCRIPTIONS = {
     "cds": ("cluster_manager.cds",),
     "eds_stable": ("cluster.stable",),
     "eds_candidate": ("cluster.candidate", "cluster.shadow"),
-    "rds": ("http.ingress.rds.routes",),
     "lds": ("listener_manager.lds",),
+    "rds": ("http.ingress.rds.routes",),
 }
-"""The files, and the names under which Envoy counts what became of each."""
+"""The files in the order in which Envoy asks for them, and the names under which it counts what became of each."""
 
 _SECONDS = 5.0
 """Envoy takes milliseconds; a machine under load takes longer."""
 _PAUSE = 0.005
+_REFUSAL = re.compile(r"Filesystem config update \w+: (.*?)(?=\n\[\d{4}-|\Z)", re.DOTALL)
+"""A row of Envoy's log, to the start of the next one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +112,8 @@ class Files:
         """Envoy says why in its log only."""
         with self._at.envoy_log.open("rb") as log:
             log.seek(log_from)
-            lines = log.read().decode(errors="replace").splitlines()
-        reasons = [
-            after for line in lines for _, found, after in [line.partition("Filesystem config update ")] if found
-        ]
-        return reasons[-1].strip() if reasons else f"see {self._at.envoy_log}"
+            reasons = _REFUSAL.findall(log.read().decode(errors="replace"))
+        return " ".join(reasons[-1].split()) if reasons else f"see {self._at.envoy_log}"
 
     def _write(self, name: str, resources: list[Resource]) -> str:
         version = uuid.uuid4().hex

@@ -8,6 +8,8 @@ from typing import Any
 
 from lockgate.registry.words import SourceModel
 from lockgate.services.compilers import source
+from lockgate.services.serving.engines.feeds import feed
+from lockgate.services.serving.fields import Field
 
 FILE = "model.onnx"
 _NEEDS = {
@@ -57,11 +59,32 @@ def _onnx(model: SourceModel, path: Path) -> list[dict[str, Any]]:
     import onnx
 
     onnx.save_model(model.native, str(path))
-    names = [i.name for i in model.native.graph.input]
-    feeds = source.tensors(model)
-    for fed, name in zip(feeds, names, strict=True):
-        fed["to"] = fed["of"][0] if fed["of"][0] in names else name
-    return feeds
+    fields = {f.name: f for f in source.schema(model).fields}
+    graph = _graph_inputs(model.native)
+    if len(graph) > 1:
+        return [_one_feed(fields[name], name, dtype, rank) for name, dtype, rank in graph]
+    name, dtype, rank = graph[0]
+    if len(fields) > 1:
+        return [feed(tuple(fields), dtype, "matrix", name)]
+    return [_one_feed(next(iter(fields.values())), name, dtype, rank)]
+
+
+def _graph_inputs(native: Any) -> list[tuple[str, str, int]]:
+    """Name, dtype and rank of what must be fed."""
+    from onnx.helper import tensor_dtype_to_np_dtype
+
+    weights = {w.name for w in native.graph.initializer}
+    found = []
+    for given in native.graph.input:
+        if given.name not in weights:
+            tensor = given.type.tensor_type
+            found.append((given.name, tensor_dtype_to_np_dtype(tensor.elem_type).name, len(tensor.shape.dim)))
+    return found
+
+
+def _one_feed(field: Field, name: str, dtype: str, rank: int) -> dict[str, Any]:
+    """A column goes in as a matrix of width 1 where the graph wants two dimensions."""
+    return feed([field.name], dtype, "column" if rank > len(field.shape) else "tensor", name)
 
 
 _WRITERS = {"pytorch": _pytorch, "sklearn": _sklearn, "onnx": _onnx}

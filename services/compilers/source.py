@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import inspect
 import logging
 import warnings
 from collections.abc import Iterable, Iterator
@@ -27,7 +28,19 @@ def tensors(model: SourceModel) -> list[dict[str, Any]]:
     found = schema(model)
     if found.columns:
         return [feed(found.names, "float32", "matrix")]
-    return [feed([f.name], f.dtype) for f in found.fields]
+    by_name = {f.name: f for f in found.fields}
+    return [feed([name], by_name[name].dtype) for name in _order(model, found.names)]
+
+
+def _order(model: SourceModel, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Of `forward`'s parameters where a pickled module has them by the signature's names, else the signature's."""
+    if model.storage != "pickle":
+        return names
+    try:
+        first = tuple(inspect.signature(model.native.forward).parameters)[: len(names)]
+    except (TypeError, ValueError):  # TorchScript
+        return names
+    return first if set(first) == set(names) else names
 
 
 def outputs(model: SourceModel) -> list[dict[str, Any]]:

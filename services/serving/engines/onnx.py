@@ -19,7 +19,14 @@ class OnnxEngine:
 
     def run(self, x: Arrays) -> Arrays:
         values = self._session.run(self._wanted, {fed["to"]: feeds.take(fed, x) for fed in self._feeds})
-        return feeds.name_outputs(self._outputs, values)
+        return feeds.name_outputs(self._outputs, map(_array, values))
+
+
+def _array(value: Any) -> Any:
+    """ZipMap answers a list of {class: probability}; its columns are the classes in the graph's order."""
+    if isinstance(value, list) and value and isinstance(value[0], Mapping):
+        return [list(row.values()) for row in value]
+    return value
 
 
 def load(folder: Path, manifest: Mapping[str, Any], threads: int | None) -> OnnxEngine:

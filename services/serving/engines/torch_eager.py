@@ -21,13 +21,19 @@ class TorchEngine:
 
         with torch.inference_mode():
             answer = self._module(*(torch.from_numpy(feeds.take(fed, x)) for fed in self._feeds))
-            return feeds.name_outputs(self._outputs, [v.cpu().numpy() for v in _values(answer)])
+            return feeds.name_outputs(self._outputs, map(_array, _values(answer)))
 
 
 def _values(answer: Any) -> list[Any]:
     if isinstance(answer, Mapping):
         return list(answer.values())
     return list(answer) if isinstance(answer, tuple | list) else [answer]
+
+
+def _array(tensor: Any) -> Any:
+    """Numpy has no bfloat16."""
+    tensor = tensor.cpu()
+    return (tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy()
 
 
 def load(folder: Path, manifest: Mapping[str, Any], threads: int | None) -> TorchEngine:

@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from typing import Any
+
+import pytest
+
+from lockgate.registry.client import quiet_mlflow
 
 
 def test_nothing_is_printed(shelf: Any, champion: str) -> None:
@@ -20,3 +25,14 @@ def test_nothing_is_printed(shelf: Any, champion: str) -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=100)
 
     assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_a_dead_server_is_noticed_soon_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_TIMEOUT", raising=False)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+
+    quiet_mlflow()
+
+    assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "5"
+    assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "3"
+    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"

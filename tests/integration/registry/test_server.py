@@ -61,8 +61,17 @@ class Server:
             except subprocess.TimeoutExpired:
                 os.killpg(self._process.pid, signal.SIGKILL)
                 self._process.wait(15)
-        with pytest.raises(ProcessLookupError):
+        deadline = time.monotonic() + 15
+        while self._lives():
+            assert time.monotonic() < deadline, "a worker of the server is still running"
+            time.sleep(0.05)
+
+    def _lives(self) -> bool:
+        try:
             os.killpg(self._process.pid, 0)
+        except ProcessLookupError:
+            return False
+        return True
 
 
 @pytest.fixture
@@ -100,6 +109,23 @@ def test_a_server_gives_the_same_answers_until_it_stops(
     assert resolve_quickly(server.uri, "fraud", ["@champion"]) is None
     with pytest.raises(RegistryDown) as down:
         MlflowRegistry(shelf.folder / "cache", server.uri.replace("//", "//ann:secret@")).resolve("fraud", "@champion")
-    assert f"MLflow at {server.uri} does not answer as it should" in str(down.value)
+    assert f"MLflow at {server.uri} does not answer as it should (connection refused)" in str(down.value)
     assert "secret" not in str(down.value)
     assert registry.fetch(fetched.version).digest == fetched.digest, "what was fetched needs no server"
+
+
+def test_a_server_that_never_answers_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        port = silent.getsockname()[1]
+
+        with pytest.raises(RegistryDown, match=r"timed out"):
+            MlflowRegistry(tmp_path, f"http://127.0.0.1:{port}").resolve("fraud", "1")
+
+
+def test_a_missing_driver_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RegistryDown, match=r"mysql://127\.0\.0\.1/db needs a package that is not here .*MySQLdb"):
+        MlflowRegistry(tmp_path, "mysql://ann:secret@127.0.0.1/db").resolve("fraud", "1")

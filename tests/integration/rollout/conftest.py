@@ -91,9 +91,11 @@ class Upstream:
     async def _close(self) -> None:
         assert self._server is not None
         self._server.close()
-        for connection in list(self._connections):
-            connection.transport.abort()
-        await self._server.wait_closed()
+        await asyncio.sleep(0.01)  # what was accepted a moment ago becomes a connection first
+        while self._connections:
+            for connection in self._connections:
+                connection.transport.abort()
+            await asyncio.sleep(0)
 
 
 class _Connection(asyncio.Protocol):
@@ -188,9 +190,9 @@ class Clients:
             self.answers[status, variant] += 1
             self.variants[user] = variant
             if not status or headers.get("connection") == "close":
-                writer.close()
+                await _close(writer)
                 reader, writer = await asyncio.open_connection(*self.address)
-        writer.close()
+        await _close(writer)
 
     async def _exchange(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, user: str
@@ -212,6 +214,12 @@ class Clients:
     @property
     def sent(self) -> int:
         return sum(self.answers.values())
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
 
 
 @dataclass

@@ -116,9 +116,17 @@ def test_two_envoys_never_share_a_port(plane: Any, tmp_path: Path, monkeypatch: 
     """With SO_REUSEPORT the second would silently take half of the requests; here our own check is off."""
     monkeypatch.setattr(process, "check_ports", lambda _: None)
     second = EnvoyRouter(tmp_path / "second", plane.traffic)
-    with pytest.raises(RouterDown, match=r"cannot bind .*rollout\.traffic\.listen"):
+    with pytest.raises(RouterDown, match=r"in use by another program.*rollout\.traffic\.listen"):
         second.start(plane.routes())
     assert not second.running()
+
+
+def test_a_running_envoy_keeps_its_port_when_the_new_one_is_taken(plane: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(RouterDown, match=rf"port {port} is in use by another program.*rollout\.traffic\.listen"):
+            other(plane, listen=f"127.0.0.1:{port}").start(plane.routes())
+    assert plane.post()[0].status_code == 200
 
 
 def test_stop_finishes_what_is_being_answered(plane: Any, eventually: Any) -> None:

@@ -132,6 +132,26 @@ def onnx_model(make: Any, folder: Path) -> SourceModel:
     return make.source_model(folder, native, run, "model.onnx", **about)
 
 
+def onnx_columns(make: Any, folder: Path, table: Arrays) -> SourceModel:
+    """A scikit-learn pipeline that its author exported: one graph input for each column, probabilities as maps."""
+    import onnx
+    from skl2onnx import convert_sklearn
+    from skl2onnx.common.data_types import FloatTensorType, Int64TensorType, StringTensorType
+
+    mixed = sklearn_mixed(make, folder, table)
+    kinds = {"age": FloatTensorType, "visits": Int64TensorType, "city": StringTensorType}
+    native = convert_sklearn(mixed.native, initial_types=[(n, kind([None, 1])) for n, kind in kinds.items()])
+    onnx.save_model(native, str(folder / "model.onnx"))
+    names = [o.name for o in native.graph.output]
+
+    def run(x: Arrays) -> Arrays:
+        label, probabilities = mixed.run(x).values()
+        return {names[0]: label, names[1]: probabilities}
+
+    about = {"flavour": "onnx", "storage": "onnx", "signature": mixed.fetched.signature, "example": table}
+    return make.source_model(folder, native, run, "model.onnx", **about)
+
+
 @pytest.fixture
 def models(make: Any, tmp_path: Path, table: Arrays) -> dict[str, Callable[[], SourceModel]]:
     return {
@@ -141,6 +161,7 @@ def models(make: Any, tmp_path: Path, table: Arrays) -> dict[str, Callable[[], S
         "sklearn uniform": lambda: sklearn_uniform(make, tmp_path),
         "sklearn mixed": lambda: sklearn_mixed(make, tmp_path, table),
         "onnx": lambda: onnx_model(make, tmp_path),
+        "onnx columns": lambda: onnx_columns(make, tmp_path, table),
     }
 
 
@@ -148,7 +169,9 @@ KINDS = ("pt2", "torch pickle", "sklearn matrix", "sklearn uniform", "sklearn mi
 
 
 @pytest.mark.parametrize(
-    ("kind", "target"), [(k, t) for k in KINDS for t in ("onnxruntime", "eager")] + [("onnx", "onnxruntime")]
+    ("kind", "target"),
+    [(k, t) for k in KINDS for t in ("onnxruntime", "eager")]
+    + [("onnx", "onnxruntime"), ("onnx columns", "onnxruntime")],
 )
 def test_every_flavour_keeps_parity(kind: str, target: str, models: Any, make: Any, tmp_path: Path) -> None:
     model = models[kind]()

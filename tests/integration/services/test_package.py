@@ -124,6 +124,10 @@ def test_two_models_packaged_by_one_process_are_each_served(make: Any, home: Pat
         artifact = compile_model(model, spec, folder / "cache")
         bentos.append(package(model.fetched, artifact, name="twice", spec=spec, spec_hash="h"))
         answers.append(model.run(make.torch_example())["output"])
+    for bento in bentos:
+        made = bento_yaml(home, bento.tag)
+        assert [m["tag"] for m in made["models"]] == [bento.tag]
+        assert [m["tag"] for service in made["services"] for m in service["models"]] == [bento.tag]
     sent = {"inputs": make.torch_example()["x"].tolist()}
     for bento, want in zip(bentos, answers, strict=True):
         with plainly_served(bento.tag, home, tmp_path / f"empty-{bento.version}") as client:

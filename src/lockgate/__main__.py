@@ -1,0 +1,5 @@
+"""`python -m lockgate`."""
+
+from lockgate.flows.cli import main
+
+main()

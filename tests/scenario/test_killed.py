@@ -1,0 +1,75 @@
+"""`kill -9` of the controller in every phase: traffic goes on, and the same rollout is resumed where it was."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.scenario, pytest.mark.timeout(300)]
+
+
+@pytest.mark.parametrize("phase", ["building/0", "progressing/0", "progressing/1", "progressing/2", "promoting/2"])
+def test_killed_on_the_way_up(workshop: Any, phase: str) -> None:
+    assert workshop.cli("up").returncode == 0
+    with workshop.traffic() as traffic:
+        first = workshop.start("run")
+        workshop.until(f"the rollout is {phase}", lambda: workshop.reached(phase), 90)
+        first.kill()
+        first.wait()
+        before = workshop.events()
+        killed_at = time.time()
+        workshop.until_answers(traffic, killed_at, 50)
+        done = workshop.cli("run")
+        workshop.until_answers(traffic, time.time(), 50)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert traffic.failures == []
+    after = workshop.events()
+    assert after[: len(before)] == before
+    assert [e["what"] for e in after].count("built") == 1
+    assert [e["what"] for e in after].count("opened") == 1
+    assert workshop.steps_entered(after) == ["shadow 100 %", "canary 20 %", "canary 60 %"]
+    assert workshop.aliases()["champion"] == 2
+    assert {r["version"] for r in workshop.replicas()} == {"2"}
+
+
+def test_killed_on_the_way_back(workshop: Any) -> None:
+    workshop.alias("challenger", 3)
+    assert workshop.cli("up").returncode == 0
+    with workshop.traffic() as traffic:
+        first = workshop.start("run")
+        workshop.until("it is rolling back", lambda: workshop.reached("rolling_back/0"), 90)
+        first.kill()
+        first.wait()
+        done = workshop.cli("sweep")
+        assert "rolled back" in done.stdout, done.stdout + done.stderr
+        workshop.until_answers(traffic, time.time(), 50)
+    assert workshop.phase() == "rolled_back/0"
+    assert traffic.failures == []
+    assert workshop.aliases()["champion"] == 1
+    assert {r["version"] for r in workshop.replicas()} == {"1"}
+
+
+def test_two_controllers_never_both_act(workshop: Any) -> None:
+    assert workshop.cli("up").returncode == 0
+    with workshop.traffic():
+        first = workshop.start("run")
+        workshop.until("the first one drives", lambda: workshop.reached("progressing/0"), 90)
+        second = workshop.cli("run")
+        assert second.returncode == 13, second.stdout + second.stderr
+        assert "driven by" in second.stderr
+        assert first.wait(120) == 0
+
+
+def test_a_dead_replica_and_a_dead_router_come_back(workshop: Any) -> None:
+    """The router's clients see the gap; what counts here is that the rollout finds its way."""
+    assert workshop.cli("up").returncode == 0
+    with workshop.traffic():
+        first = workshop.start("run")
+        workshop.until("the canary runs", lambda: workshop.reached("progressing/1"), 90)
+        workshop.kill_replicas("2")
+        router = next(p for p in workshop.processes() if p.name() == "envoy")
+        router.kill()
+        assert first.wait(150) == 0, (workshop.root / "run-0.log").read_text()
+    assert workshop.aliases()["champion"] == 2

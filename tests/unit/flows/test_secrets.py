@@ -1,0 +1,43 @@
+"""What came from the environment is stored by reference."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lockgate.flows.spec import Spec, load
+
+TEXT = """
+name: toy
+model: {name: "${SECRET_MODEL}", trust: {types: ["plain $${text}"]}}
+rollout:
+  steps: [{canary: {weight: 5}}]
+  gates: {errors: {metric: error_rate}}
+"""
+
+
+def test_the_document_names_the_variable_and_reads_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET_MODEL", "hunter2-model")
+    file = tmp_path / "lockgate.yaml"
+    file.write_text(TEXT)
+    spec = load(file)
+    assert spec.model.name == "hunter2-model"
+    assert spec.model.trust.types == ("plain ${text}",)
+    stored = json.dumps(spec.document)
+    assert "hunter2" not in stored
+    again = Spec.of(json.loads(stored))
+    assert again == spec
+    assert again.document == spec.document
+    assert again.hide("no hunter2-model here") == "no ${SECRET_MODEL} here"
+
+
+def test_a_variable_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET_MODEL", "hunter2-model")
+    file = tmp_path / "lockgate.yaml"
+    file.write_text(TEXT)
+    document = load(file).document
+    monkeypatch.delenv("SECRET_MODEL")
+    with pytest.raises(ValueError, match="SECRET_MODEL is not set"):
+        Spec.of(document)

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import xxhash
+
+from lockgate.rollout.envoy.bootstrap import bootstrap, latency_buckets
+from lockgate.rollout.envoy.clusters import clusters
+from lockgate.rollout.envoy.folder import Folder, admin_socket, folder
+from lockgate.rollout.envoy.listeners import listeners
+from lockgate.rollout.envoy.resources import duration
+from lockgate.rollout.envoy.routes import route_configuration, split_of
+from lockgate.rollout.errors import RouterDown
+from lockgate.rollout.spec import Traffic
+from lockgate.rollout.words import WHOLE, Endpoint, Routes
+
+TRAFFIC = Traffic()
+ROUTES = Routes((Endpoint("127.0.0.1", 1),), (Endpoint("127.0.0.1", 2),), 500, 250, "a:1")
+AT = Folder(Path("/run/lockgate"))
+
+
+def weighted(routes: Routes) -> list[list[tuple[str, int]]]:
+    found = route_configuration(TRAFFIC, routes)[0]["virtual_hosts"][0]["routes"]
+    splits = [
+        route["route"]["weighted_clusters"]["clusters"] for route in found if "weighted_clusters" in route["route"]
+    ]
+    return [[(side["name"], side["weight"]) for side in split] for split in splits]
+
+
+@pytest.mark.parametrize("weight", [0, 1, 500, 5000, WHOLE])
+def test_the_sum_and_the_order_of_weights_never_change(weight: int) -> None:
+    assert weighted(replace(ROUTES, weight=weight)) == [[("stable", WHOLE - weight), ("candidate_fb", weight)]] * 2
+
+
+@pytest.mark.parametrize("routes", [ROUTES, replace(ROUTES, weight=0, mirror=0), replace(ROUTES, weight=WHOLE)])
+def test_routes_are_read_back(routes: Routes) -> None:
+    assert split_of(route_configuration(TRAFFIC, routes)[0]) == (routes.weight, routes.mirror, routes.salt)
+
+
+def test_raising_the_weight_moves_users_one_way() -> None:
+    """The rule that Envoy follows, for 10,000 users; that it follows it is tested with Envoy itself."""
+    buckets = [xxhash.xxh64(f"lockgateuser-{i}".encode()).intdigest() % WHOLE for i in range(10_000)]
+    candidates = [{i for i, bucket in enumerate(buckets) if bucket >= WHOLE - w} for w in (0, 500, 2500, 5000, WHOLE)]
+    assert not candidates[0]
+    assert len(candidates[-1]) == len(buckets)
+    assert all(before < after for before, after in pairwise(candidates))
+
+
+def cluster(name: str) -> Any:
+    return next(one for one in clusters(TRAFFIC, AT) if one["name"] == name)
+
+
+def test_the_shadow_holds_the_largest_body() -> None:
+    [ingress, _] = listeners(TRAFFIC, AT)
+    filters = ingress["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"]
+    assert filters[0]["typed_config"]["max_request_bytes"] == TRAFFIC.max_body
+    assert cluster("shadow")["per_connection_buffer_limit_bytes"] > TRAFFIC.max_body
+
+
+def test_shadow_and_candidate_read_the_same_endpoints() -> None:
+    assert cluster("shadow")["eds_cluster_config"] == cluster("candidate")["eds_cluster_config"]
+
+
+def test_the_bootstrap_depends_on_the_run_directory_alone() -> None:
+    """So `rollout.traffic` can change while Envoy runs."""
+    text = json.dumps(bootstrap(AT, AT.path / "admin.sock"))
+    assert TRAFFIC.listen.rpartition(":")[2] not in text
+    assert TRAFFIC.metrics.rpartition(":")[2] not in text
+
+
+def test_latency_edges_have_two_digits_and_rise_by_a_tenth() -> None:
+    names, edges = list(latency_buckets()), list(latency_buckets().values())
+    assert edges[:20] == list(range(1, 21))
+    assert edges[-1] == 30_000
+    assert names[:3] == [0.5, 1, 2]
+    assert names == sorted(set(names))
+    for edge, after in pairwise(edges[19:-1]):
+        assert 1.04 < after / edge < 1.16
+        assert float(f"{after:.1e}") == after
+    for name, edge in zip(names[10:], edges[10:], strict=True):  # the number before it with two digits
+        assert edge == name + 10 ** (len(str(int(name))) - 2)
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.25, "0.25s"), (10.0, "10s"), (1e-6, "0.000001s"), (100.0, "100s")])
+def test_durations_have_no_exponent(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_a_short_run_directory_holds_its_socket(tmp_path: Path) -> None:
+    assert admin_socket(folder(tmp_path)) == tmp_path / "admin.sock"
+
+
+def test_a_long_run_directory_has_its_socket_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    long = folder(tmp_path / ("x" * 100))
+    socket = admin_socket(long)
+    assert len(str(socket)) <= 107
+    assert socket.parent.stat().st_mode & 0o777 == 0o700
+    assert socket == admin_socket(long)
+    assert socket != admin_socket(folder(tmp_path / ("y" * 100)))
+    socket.parent.chmod(0o755)
+    with pytest.raises(RouterDown, match="only this user can open"):
+        admin_socket(long)
+    socket.parent.rmdir()
+    (tmp_path / "elsewhere").mkdir(mode=0o700)
+    socket.parent.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(RouterDown, match="only this user can open"):
+        admin_socket(long)
+
+
+def test_a_socket_that_is_too_long_anywhere_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deep = tmp_path / ("t" * 100)
+    deep.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(deep))
+    with pytest.raises(RouterDown, match="set TMPDIR"):
+        admin_socket(folder(deep / "run"))
