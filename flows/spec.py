@@ -71,7 +71,7 @@ class Spec(BaseModel):
 
         filled, hidden = fill_all(document, os.environ)
         spec = cls.model_validate(filled)
-        spec._hidden = hidden
+        spec._hidden = hidden  # noqa: SLF001 - its own class
         return spec
 
     @property

@@ -8,6 +8,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -25,6 +26,9 @@ import httpx
 import psutil
 import pytest
 import yaml
+
+from lockgate.services.local import LocalPlatform
+from lockgate.services.words import Replica
 
 HERE = Path(__file__).parent
 QUICK_STEPS = [
@@ -168,26 +172,19 @@ class Workshop:
         steps = [e["step"] for e in events if e["phase"] == "progressing"]
         return [s for i, s in enumerate(steps) if i == 0 or steps[i - 1] != s]
 
+    def _running(self) -> list[tuple[Replica, dict[str, str]]]:
+        running = LocalPlatform(self.root / "home" / "toy" / "replicas", 1.0).replicas()
+        return [(r, httpx.get(f"http://{r.host}:{r.port}/info", timeout=10).json()) for r in running]
+
     def replicas(self) -> list[dict[str, str]]:
         """What each running replica says of itself."""
-        ports = {
-            c.laddr.port
-            for p in self.processes()
-            for c in p.net_connections("tcp")
-            if c.status == psutil.CONN_LISTEN and p.name() != "envoy"
-        }
-        with httpx.Client() as client:
-            return [client.get(f"http://127.0.0.1:{port}/info").json() for port in sorted(ports)]
+        return [info for _, info in self._running()]
 
     def kill_replicas(self, version: str) -> None:
-        """`kill -9` every process of the replicas that serve this version."""
-        for process in self.processes():
-            with contextlib.suppress(psutil.Error):
-                served = [c.laddr.port for c in process.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
-                if served and process.name() != "envoy":
-                    info = httpx.get(f"http://127.0.0.1:{served[0]}/info").json()
-                    if info["version"] == version:
-                        process.kill()
+        """`kill -9` the whole process group of every replica that serves this version."""
+        for replica, info in self._running():
+            if info["version"] == version:
+                os.killpg(replica.pid, signal.SIGKILL)
 
     def traffic(self, rate: float = 100) -> Traffic:
         return Traffic(self.url, rate)

@@ -35,16 +35,8 @@ def home(bentoml_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def ours(home: Path) -> list[psutil.Process]:
-    """Processes of replicas under this home and no other: other platforms may run on this machine."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            of_home = process.environ().get("BENTOML_HOME", "").startswith(f"{home}/replicas/")
-            if of_home and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-        except (psutil.Error, OSError):
-            continue
-    return found
+    """Processes of replicas that this home logged, and no others: other platforms run on this machine."""
+    return processes.of([log.stem for log in (home / "logs").glob("*.log")])
 
 
 def get(port: int, path: str) -> httpx.Response:
