@@ -13,7 +13,9 @@ from traffic import Span, per_second, spans
 _VERSIONS = {"1": "#5b7c99", "2": "#2a9d8f", "3": "#d1495b"}
 _SPARE = "#8d6cab"
 _FAILED, _CANDIDATE_FAILED = "#b00020", "#f4a261"
-_BANDS = {"building": "#eceff1", "shadow": "#d9d2e9", "canary": "#fde8c8", "promoting": "#cfead9", "rolling": "#f8d0d0"}
+_BANDS = {"building": "#eceff1", "shadow": "#d9d2e9", "promoting": "#cfead9", "rolling": "#f8d0d0"}
+_CANARY = ("#fdebd0", "#f8d49f")
+"""Below and from half of the traffic."""
 _INK, _FAINT = "#263238", "#90a4ae"
 _ROOM = 0.045
 """The least part of the width that a label fits in; what is shorter gets its label beside it."""
@@ -88,6 +90,8 @@ def _steps(told: Told) -> list[Span]:
 
 
 def _colour(span: Span) -> str:
+    if span.weight and span.phase in ("progressing", "waiting"):
+        return _CANARY[span.weight >= 50]  # noqa: PLR2004 - half
     return _BANDS.get(span.label.split()[0], _BANDS["building"])
 
 

@@ -390,5 +390,5 @@ def test_a_server_that_hung_up_costs_no_write(postgres_url: str, rollout_of: Rol
         with engine.connect() as db:
             others = "select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid()"
             db.execute(text(f"{others} and datname = current_database()"))
-        assert store.lease(rollout.id, "a", 0.0, 15.0)
+        assert store.lease(rollout.id, "a", 1.0, 15.0)
     engine.dispose()
