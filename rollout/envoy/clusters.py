@@ -92,8 +92,8 @@ def _deadline(traffic: Traffic) -> Resource:
 
 def _shadow(traffic: Traffic, at: Folder) -> Resource:
     shadow = _endpoints_cluster(SHADOW, at, _SHADOW_LIMITS, stream=_deadline(traffic))
-    # A copy is streamed together with the original: where it does not fit here, a shadow that stops reading stops
-    # the client. So it must hold the largest body that is let in.
+    # A copy is streamed beside the original: what does not fit here waits for the shadow to read, and the client with
+    # it. The buffer filter hands bodies on whole, which avoids that today; this holds without it too.
     shadow["per_connection_buffer_limit_bytes"] = traffic.max_body + 2**20
     return shadow
 

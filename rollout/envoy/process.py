@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
+import re
 import shutil
-import socket
 from pathlib import Path
 
 import psutil
@@ -94,34 +93,16 @@ def end(process: psutil.Process, at: Folder) -> None:
     at.pid.unlink(missing_ok=True)
 
 
-def check_ports(traffic: Traffic) -> None:
-    """Raises `RouterDown` where another program listens already. Only for when our own Envoy does not."""
-    for field in ("listen", "metrics"):
-        address: str = getattr(traffic, field)
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(split_address(address))
-            except OSError as reason:
-                raise RouterDown(_port_sentence(field, address, reason)) from None
-
-
 def taken_port(traffic: Traffic, refusal: str) -> str | None:
-    """What to say when Envoy's own words are that it cannot bind one of the two addresses."""
+    """What to say when Envoy's reason is that it cannot bind one of the two addresses."""
     for field in ("listen", "metrics"):
         address: str = getattr(traffic, field)
-        if f"cannot bind '{address}'" in refusal:
-            return _port_sentence(field, address, OSError(errno.EADDRINUSE, "in use"))
+        if found := re.search(rf"cannot bind '{re.escape(address)}': (.*)", refusal):
+            port = split_address(address)[1]
+            taken = "Address already in use" in found[1]
+            what = "is in use by another program" if taken else f"cannot be opened ({found[1].lower()})"
+            return f"port {port} {what}: free {address}, or choose another one in rollout.traffic.{field}"
     return None
-
-
-def _port_sentence(field: str, address: str, reason: OSError) -> str:
-    port = split_address(address)[1]
-    if reason.errno == errno.EADDRINUSE:
-        what = f"port {port} is in use by another program"
-    else:
-        what = f"port {port} cannot be opened ({reason.strerror})"
-    return f"{what}: the router cannot listen on {address}; free it, or choose another one in rollout.traffic.{field}"
 
 
 def _ours(at: Folder, pid: int) -> psutil.Process | None:

@@ -51,6 +51,8 @@ class EnvoyRouter:
         with self._alone():
             if found := process.find(self.at):
                 self._ready(found)
+                if not self._files.known():  # its starter was killed before Envoy had taken everything
+                    self._files.confirm()
             else:
                 self._begin(routes)
             self._switch(self.applied())
@@ -105,7 +107,6 @@ class EnvoyRouter:
 
     def _begin(self, routes: Routes) -> None:
         """What lies in the watched files may never have been looked at: only what Envoy has accepted is used again."""
-        process.check_ports(self._traffic)
         contents = self._everything(routes)
         if self._files.known():
             contents |= {name: self._files.good(name) for name in ("rds", "eds_stable", "eds_candidate")}

@@ -23,7 +23,7 @@ def route_configuration(traffic: Traffic, routes: Routes) -> list[Resource]:
     host = {
         "name": "all",
         "domains": ["*"],
-        # Envoy's default of 1 MiB leaves larger requests without a second attempt.
+        # Envoy's default of 1 MiB leaves larger bodies without a second attempt, unless the buffer filter raises it.
         "request_body_buffer_limit": traffic.max_body,
         "request_headers_to_remove": [SHADOW_HEADER],
         "routes": [

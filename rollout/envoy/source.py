@@ -83,7 +83,8 @@ def _read(text: str) -> defaultdict[str, _Cluster]:
         label = dict(_LABEL.findall(labels))
         cluster = found[label["envoy_cluster_name"]]
         if name == "time_bucket":
-            cluster.buckets[edges[float(label["le"])]] = int(value)
+            le = float(label["le"])
+            cluster.buckets[edges.get(le, le)] = int(value)  # an Envoy of an earlier version has other edges
         elif name == "xx":
             cluster.numbers[label["envoy_response_code_class"] + "xx"] += int(value)
         else:

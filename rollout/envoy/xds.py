@@ -83,7 +83,7 @@ class Files:
         try:
             self._await(name, self._write(name, resources), before.refusals, log_from)
         except (RouterDown, RouterRefused):
-            _replace(self._file(name), self._good(name).read_bytes())
+            self._put_back(name)
             raise
         self._keep(name)
 
@@ -120,6 +120,11 @@ class Files:
         content = {"version_info": version, "resources": resources}
         _replace(self._file(name), json.dumps(content).encode())
         return version
+
+    def _put_back(self, name: str) -> None:
+        """Left there, a refused file would be what the next start finds."""
+        if self._good(name).exists():
+            _replace(self._file(name), self._good(name).read_bytes())
 
     def _keep(self, name: str) -> None:
         _replace(self._good(name), self._file(name).read_bytes())

@@ -152,6 +152,7 @@ class Workshop:
         return f"http://127.0.0.1:{self.port}/predict"
 
     until = staticmethod(until)
+    free_port = staticmethod(free_port)
 
     @staticmethod
     def until_answers(traffic: Traffic, since: float, count: int) -> None:

@@ -159,6 +159,22 @@ def test_a_whole_rollout_under_load_loses_no_request(plane: Any, eventually: Any
     assert clients.failed == 0
 
 
+def test_endpoints_come_before_their_traffic_and_go_after_it(plane: Any, eventually: Any) -> None:
+    """The other way round, copies find no server, and stable answers what counts as the candidate's."""
+    clients = plane.clients()
+    with clients.load(connections=8):
+        for _ in range(10):
+            plane.router.apply(plane.routes(weight=5000, mirror=10_000))
+            seen = clients.sent
+            eventually(lambda: clients.sent, lambda sent, seen=seen: sent > seen + 20)
+            plane.router.apply(replace(plane.routes(), candidate=()))
+    counts = plane.source.measure()
+    assert counts.shadow.requests > 100
+    assert counts.shadow.errors == 0
+    assert plane.stable.hits == clients.answers[200, "stable"]
+    assert clients.failed == 0
+
+
 def test_endpoints_that_are_gone_get_nothing(plane: Any) -> None:
     extra = Endpoint("127.0.0.1", 9)
     plane.router.apply(replace(plane.routes(), stable=tuple(sorted((plane.stable.endpoint, extra)))))

@@ -70,6 +70,14 @@ def test_a_second_start_adopts_the_one_that_runs(plane: Any) -> None:
     assert again.applied() == plane.routes(2500)
 
 
+def test_a_start_that_was_killed_halfway_is_finished(plane: Any) -> None:
+    for file in plane.router.at.good.iterdir():
+        file.unlink()
+    other(plane).start(plane.routes())
+    assert len(list(plane.router.at.good.iterdir())) == len(list(plane.router.at.xds.iterdir()))
+    assert plane.router.applied() == plane.routes()
+
+
 def test_only_our_own_envoy_is_adopted_or_ended(plane: Any) -> None:
     plane.router.at.pid.write_text(str(os.getpid()))
     found = process.find(plane.router.at)
@@ -112,9 +120,16 @@ def test_a_port_in_use_is_named_with_its_place_in_the_spec(router: Any, traffic:
     assert not router.running()
 
 
-def test_two_envoys_never_share_a_port(plane: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With SO_REUSEPORT the second would silently take half of the requests; here our own check is off."""
-    monkeypatch.setattr(process, "check_ports", lambda _: None)
+def test_a_port_that_may_not_be_opened_is_named_too(router: Any, traffic: Traffic) -> None:
+    # TEST-NET-2 (RFC 5737) is no address of this machine.
+    elsewhere = EnvoyRouter(router.at.path, traffic.model_copy(update={"listen": "198.51.100.1:8080"}))
+    with pytest.raises(RouterDown, match=r"port 8080 cannot be opened \(.*\).*rollout\.traffic\.listen"):
+        elsewhere.start(Routes((Endpoint("127.0.0.1", 9),)))
+    assert not router.running()
+
+
+def test_two_envoys_never_share_a_port(plane: Any, tmp_path: Path) -> None:
+    """With SO_REUSEPORT the second would silently take half of the requests."""
     second = EnvoyRouter(tmp_path / "second", plane.traffic)
     with pytest.raises(RouterDown, match=r"in use by another program.*rollout\.traffic\.listen"):
         second.start(plane.routes())

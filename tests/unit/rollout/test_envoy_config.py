@@ -55,10 +55,12 @@ def cluster(name: str) -> Any:
     return next(one for one in clusters(TRAFFIC, AT) if one["name"] == name)
 
 
-def test_the_shadow_holds_the_largest_body() -> None:
+def test_whoever_keeps_a_body_can_keep_the_largest() -> None:
     [ingress, _] = listeners(TRAFFIC, AT)
     filters = ingress["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"]
     assert filters[0]["typed_config"]["max_request_bytes"] == TRAFFIC.max_body
+    [host] = route_configuration(TRAFFIC, ROUTES)[0]["virtual_hosts"]
+    assert host["request_body_buffer_limit"] == TRAFFIC.max_body
     assert cluster("shadow")["per_connection_buffer_limit_bytes"] > TRAFFIC.max_body
 
 

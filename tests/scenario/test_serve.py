@@ -1,0 +1,61 @@
+"""`lockgate serve`: Prefect schedules, runs and shows; it never holds the rollout up."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+pytestmark = [pytest.mark.scenario, pytest.mark.timeout(400)]
+
+
+def runs(url: str) -> list[tuple[str, str]]:
+    """(name of the flow, state) of every flow run."""
+    with contextlib.suppress(httpx.HTTPError):
+        flows = {f["id"]: f["name"] for f in httpx.post(f"{url}/flows/filter", json={}).json()}
+        found = httpx.post(f"{url}/flow_runs/filter", json={}).json()
+        return [(flows.get(r["flow_id"], ""), r["state_type"]) for r in found]
+    return []
+
+
+def artifacts(url: str) -> dict[str, str]:
+    found = httpx.post(f"{url}/artifacts/filter", json={}).json()
+    return {a["key"]: a["data"] if isinstance(a["data"], str) else json.dumps(a["data"]) for a in found}
+
+
+def last_tick(workshop: Any) -> float:
+    with sqlite3.connect(f"file:{workshop.root / 'state.db'}?mode=ro", uri=True) as db:
+        row = db.execute("select document from lockgate_progress").fetchone()
+    return float(json.loads(row[0])["at"]) if row else 0.0
+
+
+def test_a_challenger_is_found_rolled_out_and_shown_and_a_dead_server_delays_nothing(workshop: Any) -> None:
+    """Both smoke tests in one: the server starts, and the interval schedule yields runs."""
+    port = workshop.free_port()
+    url = f"http://127.0.0.1:{port}/api"
+    hold = [{"canary": {"weight": 40, "hold": {"min_requests": 100, "duration": "25s"}, "timeout": "120s"}}]
+    workshop.write(steps=hold)
+    assert workshop.cli("up").returncode == 0
+    service = workshop.start("serve", "--every", "5s", "--port", str(port))
+    with workshop.traffic() as traffic:
+        workshop.until("a sweep ran on schedule", lambda: ("sweep", "COMPLETED") in runs(url), 120)
+        workshop.until("the canary runs", lambda: workshop.reached("progressing/0"), 120)
+        workshop.until("the table is shown", lambda: "toy-measurements" in artifacts(url), 60)
+        shown = artifacts(url)
+        assert ("release", "COMPLETED") in runs(url)
+        server = next(p for p in psutil.Process(service.pid).children() if "server" in p.cmdline())
+        for process in [*server.children(recursive=True), server]:
+            process.kill()
+        killed_at = last_tick(workshop)
+        for seconds in (2, 4, 6):  # ticks go on, one a second, and none waits for the dead server
+            workshop.until("ticks go on", lambda s=seconds: last_tick(workshop) >= killed_at + s, 12)
+        workshop.until("promoted without Prefect", lambda: workshop.reached("succeeded/0"), 120)
+    assert traffic.failures == []
+    assert "errors" in shown["toy-measurements"]
+    assert "canary 40 %" in shown["toy-verdict"]
+    assert workshop.aliases()["champion"] == 2

@@ -1,0 +1,234 @@
+"""Whatever happens in whatever order, with clocks that jump and two drivers with stale knowledge: what always holds."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import ClassVar
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from lockgate.rollout.advance import advance, fold, routes
+from lockgate.rollout.errors import AlreadyOpen, Fenced, NotNow
+from lockgate.rollout.spec import RolloutSpec
+from lockgate.rollout.state import Broke, Built, Commanded, Happening, Judged, Settled, State
+from lockgate.rollout.store import Event, Rollout, Store
+from lockgate.rollout.verdict import Verdict
+from lockgate.rollout.words import WHOLE, Endpoint, Outcome, Phase
+
+SPEC = RolloutSpec.model_validate(
+    {
+        "steps": [
+            {"shadow": {"timeout": "10m"}},
+            {"canary": {"weight": 5, "until": "held", "hold": {"duration": "30s"}}},
+            {"canary": {"weight": 25, "timeout": "10m", "on_timeout": "hold"}},
+        ],
+        "gates": {"errors": {"metric": "error_rate"}},
+    }
+)
+SIDES = {"stable": (Endpoint("127.0.0.1", 1),), "candidate": (Endpoint("127.0.0.1", 2),)}
+ENOUGH = 100
+"""Hold's min_requests where the spec says nothing."""
+
+ARROWS = {
+    Phase.BUILDING: {Phase.PROGRESSING, Phase.FAILED},
+    Phase.PROGRESSING: {Phase.WAITING, Phase.PROMOTING, Phase.ROLLING_BACK},
+    Phase.WAITING: {Phase.PROMOTING, Phase.ROLLING_BACK},
+    Phase.PROMOTING: {Phase.SUCCEEDED, Phase.ROLLING_BACK},
+    Phase.ROLLING_BACK: {Phase.ROLLED_BACK},
+}
+"""As drawn atop advance.py; every phase may also stay."""
+
+NAMES = st.sampled_from(["one", "other"])
+FRESH = st.sampled_from([True, True, False])
+"""Has the driver looked at the log just now?"""
+COMMANDS = st.sampled_from(["pause", "resume", "promote", "pause", "resume", "abort"])
+
+
+Moves = list[tuple[Event, Event]]
+"""Each event of the log with the one after it."""
+
+
+class Model(RuleBasedStateMachine):
+    reached: ClassVar[set[Phase]] = set()
+    fenced: ClassVar[int] = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.store = Store("sqlite://")
+        self.now = 1e6
+        self.opened = 0
+        self.seen: dict[str, Event] = {}
+        """What each driver believes to be the last event of the rollout."""
+
+    def teardown(self) -> None:
+        self.store.close()
+
+    @initialize()
+    def the_first_begins_its_steps(self) -> None:
+        self.open_another()
+        self.built("one", fresh=True)
+
+    @rule()
+    def open_another(self) -> None:
+        had_one = self.store.open_of("fraud")
+        it = Rollout(f"fraud-{self.opened}", "fraud", SPEC, {}, {}, self.now, None)
+        try:
+            self.store.open(it, self.now)
+        except AlreadyOpen:
+            assert had_one is not None
+            return
+        assert had_one is None
+        self.opened += 1
+        self.rollout = self.store.rollout(it.id)
+        self.seen = dict.fromkeys(("one", "other"), self.store.last(it.id))
+
+    @precondition(lambda self: self.last.state.phase.over)
+    @rule()
+    def close(self) -> None:
+        self.store.close_rollout(self.rollout.id, self.now)
+
+    @rule(seconds=st.sampled_from([0.0, 1.0, 31.0, 700.0, 4000.0, -1.0, -700.0, -1e5]))
+    def the_clock_jumps(self, seconds: float) -> None:
+        self.now += seconds
+
+    @rule(driver=NAMES)
+    def look(self, driver: str) -> None:
+        self.seen[driver] = self.last
+
+    @rule(driver=NAMES, fresh=FRESH)
+    def built(self, driver: str, *, fresh: bool) -> None:
+        self.happens(driver, Built({"bento": "fraud:2"}), fresh=fresh)
+
+    @rule(driver=NAMES, outcome=st.sampled_from(Outcome), requests=st.sampled_from([0, ENOUGH - 1, ENOUGH, 5000]))
+    def judged(self, driver: str, outcome: Outcome, requests: int) -> None:
+        self.happens(driver, Judged(Verdict(outcome, (), requests, 0.05, str(outcome))))
+
+    @rule(driver=NAMES)
+    def passes_after_a_minute(self, driver: str) -> None:
+        """What brings a rollout on, so that the later phases are reached often."""
+        self.now += 60.0
+        self.look(driver)
+        self.judged(driver, Outcome.PASS, 5000)
+
+    @rule(driver=NAMES)
+    def stays_undecided_until_the_timeout(self, driver: str) -> None:
+        self.now += 4000.0
+        self.look(driver)
+        self.judged(driver, Outcome.UNDECIDED, 0)
+
+    @rule(driver=NAMES)
+    def the_same_tick_twice(self, driver: str) -> None:
+        self.look(driver)
+        stale = self.seen[driver]
+        self.judged(driver, Outcome.PASS, 5000)
+        self.seen[driver] = stale
+        before = self.last
+        if before.sequence > stale.sequence:
+            self.judged(driver, Outcome.PASS, 5000)
+            assert self.last == before
+
+    @rule(driver=NAMES, command=COMMANDS, fresh=FRESH)
+    def a_person_says(self, driver: str, command: str, *, fresh: bool) -> None:
+        self.happens(driver, Commanded(command, "ada"), fresh=fresh)  # type: ignore[arg-type]
+
+    @rule(driver=NAMES, fresh=FRESH)
+    def broke(self, driver: str, *, fresh: bool) -> None:
+        self.happens(driver, Broke("the replicas died"), fresh=fresh)
+
+    @rule(driver=NAMES, fresh=FRESH)
+    def settled(self, driver: str, *, fresh: bool) -> None:
+        self.happens(driver, Settled(), fresh=fresh)
+
+    def happens(self, driver: str, happening: Happening, *, fresh: bool = False) -> None:
+        """As a controller records it: after what it believes to be the last event."""
+        if fresh:
+            self.look(driver)
+        before, seen = self.store.events(self.rollout.id), self.seen[driver]
+        try:
+            self.seen[driver] = self.store.append(self.rollout, seen, happening, self.now)
+            assert seen == before[-1]
+        except Fenced:
+            Model.fenced += 1
+            assert seen != before[-1]
+            assert self.store.events(self.rollout.id) == before
+        except NotNow:
+            assert self.store.events(self.rollout.id) == before
+
+    @property
+    def last(self) -> Event:
+        return self.store.last(self.rollout.id)
+
+    @invariant()
+    def at_most_one_rollout_is_open(self) -> None:
+        assert len([r for r in self.store.rollouts("fraud") if r.closed_at is None]) <= 1
+
+    @invariant()
+    def the_log_is_sound(self) -> None:
+        log = self.store.events(self.rollout.id)
+        assert [e.sequence for e in log] == list(range(1, len(log) + 1))
+        assert fold(SPEC, [(e.at, e.happening) for e in log]) == log[-1].state
+        moves = list(pairwise(log))
+        for a, b in moves:
+            assert advance(SPEC, a.state, b.happening, b.at) == b.state
+            assert not a.state.phase.over or a.state == b.state
+        self.every_move_is_a_drawn_arrow_and_no_step_is_skipped_or_repeated(moves)
+        self.it_is_promoted_by_a_pass_of_every_step_or_by_a_person(moves)
+        self.the_weight_rises_only_with_the_step_and_never_after_a_fail(moves)
+
+    def every_move_is_a_drawn_arrow_and_no_step_is_skipped_or_repeated(self, moves: Moves) -> None:
+        for a, b in moves:
+            Model.reached.add(b.state.phase)
+            assert b.state.phase is a.state.phase or b.state.phase in ARROWS[a.state.phase]
+            assert b.state.step in (a.state.step, a.state.step + 1)
+
+    def it_is_promoted_by_a_pass_of_every_step_or_by_a_person(self, moves: Moves) -> None:
+        passed = set()
+        for a, b in moves:
+            promoted = b.state.phase is Phase.PROMOTING is not a.state.phase
+            if promoted and isinstance(b.happening, Commanded):
+                assert b.happening.command == "promote"
+            elif promoted or b.state.step > a.state.step:
+                assert self.may_go_on(a.state, b.happening)
+                passed.add(a.state.step)
+                assert not promoted or passed == {0, 1, 2}
+
+    def the_weight_rises_only_with_the_step_and_never_after_a_fail(self, moves: Moves) -> None:
+        failed = False
+        for a, b in moves:
+            before, after = self.weight(a.state), self.weight(b.state)
+            judges = a.state.phase in (Phase.PROGRESSING, Phase.WAITING)
+            failed |= judges and isinstance(b.happening, Judged) and b.happening.verdict.outcome is Outcome.FAIL
+            assert after == 0 or after >= before
+            assert not (failed and after > 0)
+
+    @staticmethod
+    def may_go_on(state: State, happening: Happening) -> bool:
+        assert isinstance(happening, Judged)
+        assert state.phase is Phase.PROGRESSING
+        assert state.paused_at is None
+        allowed = {Outcome.PASS, Outcome.UNDECIDED} if state.step == 1 else {Outcome.PASS}
+        return happening.verdict.outcome in allowed and happening.verdict.requests >= ENOUGH
+
+    @staticmethod
+    def weight(state: State) -> int:
+        """Of the candidate, in ten-thousandths; when it has become the stable side, all."""
+        wanted = routes(SPEC, state, SIDES, "salt")
+        return WHOLE if wanted.stable == SIDES["candidate"] else wanted.weight
+
+
+def test_what_always_holds() -> None:
+    Model.reached, Model.fenced = set(), 0
+    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        Model, settings=settings(max_examples=120, stateful_step_count=30, deadline=None, derandomize=True)
+    )
+    assert Model.reached == set(Phase) - {Phase.PENDING, Phase.PROBATION}
+    assert Model.fenced > 50
