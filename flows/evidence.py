@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Coroutine
 from typing import Any
 
 from lockgate.flows import report, view
@@ -9,6 +11,7 @@ from lockgate.flows.outbox import Outbox
 from lockgate.rollout.progress import Progress
 from lockgate.rollout.store import Event, Rollout, Store
 
+_WITHIN = 10.0
 _EVERY = 10.0
 """Seconds between two tables of the same step: each is a version of the artifact in Prefect's database."""
 
@@ -37,30 +40,35 @@ class Evidence:
             self._outbox.put("link in Prefect", lambda: _link(status, self._mlflow))
 
 
+def _send(artifact: Coroutine[Any, Any, object]) -> None:
+    """Prefect's client retries for a minute and more; what comes after in the outbox should not wait that long."""
+    asyncio.run(asyncio.wait_for(artifact, _WITHIN))
+
+
 def key(status: dict[str, Any], what: str) -> str:
     return f"{status['name']}-{what}"
 
 
 def _table(status: dict[str, Any]) -> None:
-    from prefect.artifacts import create_table_artifact
+    from prefect.artifacts import acreate_table_artifact
 
     columns = ("gate", "outcome", "candidate", "stable", "limit", "candidate_requests", "stable_requests")
     rows = [{c: gate[c] for c in columns} for gate in status["gates"]]
-    create_table_artifact(key=key(status, "measurements"), table=rows, description=status["rollout"])
+    _send(acreate_table_artifact(key=key(status, "measurements"), table=rows, description=status["rollout"]))
 
 
 def _markdown(status: dict[str, Any], events: list[dict[str, Any]]) -> None:
-    from prefect.artifacts import create_markdown_artifact
+    from prefect.artifacts import acreate_markdown_artifact
 
-    create_markdown_artifact(key=key(status, "verdict"), markdown=markdown(status, events))
+    _send(acreate_markdown_artifact(key=key(status, "verdict"), markdown=markdown(status, events)))
 
 
 def _link(status: dict[str, Any], mlflow: str) -> None:
-    from prefect.artifacts import create_link_artifact
+    from prefect.artifacts import acreate_link_artifact
 
     if mlflow.startswith("http"):
         page = f"{mlflow.rstrip('/')}/#/models/{status['model']}/versions/{status['candidate_version']}"
-        create_link_artifact(key=key(status, "mlflow"), link=page, link_text="the candidate in MLflow")
+        _send(acreate_link_artifact(key=key(status, "mlflow"), link=page, link_text="the candidate in MLflow"))
 
 
 def markdown(status: dict[str, Any], events: list[dict[str, Any]]) -> str:

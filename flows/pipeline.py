@@ -11,12 +11,12 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from prefect import flow
 from prefect.deployments import arun_deployment
+from prefect.flows import EntrypointType
 
 from lockgate.flows.evidence import Evidence
 from lockgate.flows.home import home
@@ -29,8 +29,8 @@ from lockgate.flows.world import world
 from lockgate.rollout.store import opened
 
 _LOG = logging.getLogger("lockgate.pipeline")
-_RETRY_SECONDS = 30
-"""Two sweeps within this time start the same driver once."""
+_RETRY_SECONDS = 60
+"""Two sweeps within this time start the same driver, or the same release, once."""
 
 
 @flow(name="release", flow_run_name="release {spec}")
@@ -52,11 +52,14 @@ async def sweep_flow(specs: list[str]) -> int:
     """Start drivers for rollouts that nobody drives, and releases for new challengers. How many were started."""
     started = 0
     for rollout_id, sequence in await asyncio.to_thread(_undriven):
-        key = f"{rollout_id}:{sequence}:{int(time.time() // _RETRY_SECONDS)}"
-        started += await _start("drive/drive", {"rollout": rollout_id}, key)
-    for spec, version in await asyncio.to_thread(_challengers, specs):
-        started += await _start("release/release", {"spec": spec}, f"{spec}:{version}")
+        started += await _start("drive/drive", {"rollout": rollout_id}, f"{rollout_id}:{sequence}:{_now()}")
+    for spec, key in await asyncio.to_thread(_challengers, specs):
+        started += await _start("release/release", {"spec": spec}, f"{key}:{_now()}")
     return started
+
+
+def _now() -> int:
+    return int(time.time() // _RETRY_SECONDS)
 
 
 async def _start(deployment: str, parameters: dict[str, Any], key: str) -> bool:
@@ -86,19 +89,16 @@ def _challengers(specs: list[str]) -> list[tuple[str, str]]:
     for spec in specs:
         with world(load(Path(spec))) as it:
             if new := challenger(it):
-                found.append((spec, new.version))
+                found.append((spec, new.key))
     return found
 
 
 def deployments(specs: list[Path], every: float) -> list[Any]:
     """The deployments that `lockgate serve` registers. `every`: seconds between two sweeps."""
     paths = [str(p.absolute()) for p in specs]
-    tags = ["lockgate"]
+    how: dict[str, Any] = {"tags": ["lockgate"], "entrypoint_type": EntrypointType.MODULE_PATH}
     return [
-        release_flow.to_deployment("release", tags=tags),
-        drive_flow.to_deployment("drive", tags=tags),
-        sweep_flow.to_deployment("sweep", tags=tags, interval=every, parameters={"specs": paths}),
+        release_flow.to_deployment("release", **how),
+        drive_flow.to_deployment("drive", **how),
+        sweep_flow.to_deployment("sweep", interval=every, parameters={"specs": paths}, **how),
     ]
-
-
-Serve = Callable[..., None]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lockgate.flows.release import driver, resolve
+from lockgate.flows.plan import versions
+from lockgate.flows.release import driver
 from lockgate.flows.world import World
 from lockgate.registry.errors import NoSuchVersion
 from lockgate.rollout.store import Rollout, Store
@@ -17,8 +18,9 @@ def undriven(store: Store) -> list[Rollout]:
 
 @dataclass(frozen=True, slots=True)
 class Challenger:
-    model: str
     version: str
+    key: str
+    """The same for two sweeps that see the same state: neither the spec nor the rollouts have changed between them."""
 
 
 def challenger(world: World) -> Challenger | None:
@@ -29,13 +31,11 @@ def challenger(world: World) -> Challenger | None:
     if world.store.open_of(world.spec.name) is not None:
         return None
     try:
-        stable, candidate = resolve(world)
+        stable, candidate = versions(world.spec)
     except NoSuchVersion:
         return None  # nobody has set the alias yet
-    judged = any(
-        r.subject["candidate"] == candidate.version and r.document == world.spec.document
-        for r in world.store.rollouts(world.spec.name)
-    )
+    rollouts = world.store.rollouts(world.spec.name)
+    judged = any(r.subject["candidate"] == candidate.version and r.document == world.spec.document for r in rollouts)
     if judged or candidate.version == stable.version:
         return None
-    return Challenger(candidate.name, candidate.version)
+    return Challenger(candidate.version, f"{world.spec.name}:{candidate.version}:{world.spec.digest}:{len(rollouts)}")

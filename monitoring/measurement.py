@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import ClassVar
 
 from pydantic import ConfigDict
@@ -71,8 +72,8 @@ class Tally:
 
     def _fell(self, earlier: Tally) -> bool:
         now, then = self.latency, earlier.latency
-        buckets = zip(now.counts, then.counts, strict=True) if now.edges == then.edges else ()
-        return self.requests < earlier.requests or self.errors < earlier.errors or any(a < b for a, b in buckets)
+        counts = zip(now.counts, then.counts, strict=True) if now.edges == then.edges else ()
+        return self.requests < earlier.requests or self.errors < earlier.errors or any(a < b for a, b in counts)
 
     def plus(self, other: Tally) -> Tally:
         return Tally(self.requests + other.requests, self.errors + other.errors, _sum(self.latency, other.latency))
@@ -81,7 +82,9 @@ class Tally:
 def _difference(now: Histogram, earlier: Histogram) -> Histogram:
     if now.edges != earlier.edges:
         return now
-    return replace(now, counts=tuple(a - b for a, b in zip(now.counts, earlier.counts, strict=True)))
+    came = (a - b for a, b in zip(now.counts, earlier.counts, strict=True))
+    # An unseen reset, or a source that rounds, may leave fewer up to an edge than up to the one before.
+    return replace(now, counts=tuple(accumulate(came, max)))
 
 
 def _sum(one: Histogram, other: Histogram) -> Histogram:

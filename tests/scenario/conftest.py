@@ -177,6 +177,11 @@ class Workshop:
         running = LocalPlatform(self.root / "home" / "toy" / "replicas", 1.0).replicas()
         return [(r, httpx.get(f"http://{r.host}:{r.port}/info", timeout=10).json()) for r in running]
 
+    def answers(self) -> bool:
+        with contextlib.suppress(httpx.HTTPError):
+            return httpx.post(self.url, json={"inputs": [[0, 0, 0, 0]]}).is_success
+        return False
+
     def replicas(self) -> list[dict[str, str]]:
         """What each running replica says of itself."""
         return [info for _, info in self._running()]
@@ -242,7 +247,8 @@ class Workshop:
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
                 ours = process.environ().get("LOCKGATE_HOME") == self.env["LOCKGATE_HOME"]
-                if ours and process.status() != psutil.STATUS_ZOMBIE:
+                envoys = process.name() == "envoy" and str(self.root) in " ".join(process.cmdline())
+                if (ours or envoys) and process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process)
         return found
 

@@ -50,7 +50,7 @@ def test_abort_while_it_is_built(workshop: Any) -> None:
     assert driver.wait(120) == 10
     assert workshop.status()["phase"] == "failed"
     assert workshop.status()["closed_at"]
-    assert workshop.processes() == []
+    assert {r["version"] for r in workshop.replicas()} <= {"1"}
 
 
 def test_another_spec_while_a_rollout_is_open(workshop: Any) -> None:

@@ -62,14 +62,25 @@ def test_two_controllers_never_both_act(workshop: Any) -> None:
         assert first.wait(120) == 0
 
 
-def test_a_dead_replica_and_a_dead_router_come_back(workshop: Any) -> None:
-    """The router's clients see the gap; what counts here is that the rollout finds its way."""
+def test_a_dead_router_and_a_dead_stable_come_back(workshop: Any) -> None:
+    """The clients of the moment see the gap; what counts here is that the rollout finds its way."""
     assert workshop.cli("up").returncode == 0
     with workshop.traffic():
         first = workshop.start("run")
         workshop.until("the canary runs", lambda: workshop.reached("progressing/1"), 90)
-        workshop.kill_replicas("2")
-        router = next(p for p in workshop.processes() if p.name() == "envoy")
-        router.kill()
+        next(p for p in workshop.processes() if p.name() == "envoy").kill()
+        workshop.until("the router is back", workshop.answers, 30)
+        workshop.kill_replicas("1")
         assert first.wait(150) == 0, (workshop.root / "run-0.log").read_text()
     assert workshop.aliases()["champion"] == 2
+
+
+def test_a_candidate_that_dies_is_rolled_back_and_nobody_notices(workshop: Any) -> None:
+    assert workshop.cli("up").returncode == 0
+    with workshop.traffic() as traffic:
+        first = workshop.start("run")
+        workshop.until("the canary runs", lambda: workshop.reached("progressing/1"), 90)
+        workshop.kill_replicas("2")
+        assert first.wait(150) == 10, (workshop.root / "run-0.log").read_text()
+    assert traffic.failures == []
+    assert workshop.aliases()["champion"] == 1

@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.scenario, pytest.mark.timeout(200)]
     ("version", "sentence"),
     [
         pytest.param(4, "signature", id="no signature"),
-        pytest.param(5, "largest difference", id="fails parity"),
+        pytest.param(5, "answers the same row differently", id="answers at random"),
         pytest.param(7, "batch", id="frozen batch"),
     ],
 )
@@ -26,6 +26,17 @@ def test_what_cannot_be_proven_is_not_served(workshop: Any, version: int, senten
     assert workshop.processes() == []
     assert workshop.phase() == "failed/0"
     assert workshop.aliases() == {"champion": 1, "challenger": version}
+
+
+def test_outputs_beyond_the_tolerance(workshop: Any) -> None:
+    workshop.spec["service"]["compile"] = {"targets": ["onnxruntime"], "parity": {"rtol": 0, "atol": 0}}
+    workshop.write()
+    done = workshop.cli("run")
+    assert done.returncode == 12, done.stdout + done.stderr
+    assert "output 'output', row " in done.stderr
+    assert "they differ by" in done.stderr
+    assert workshop.processes() == []
+    assert "failed" in workshop.cli("history", "toy").stdout
 
 
 def test_a_version_that_is_not_there(workshop: Any) -> None:

@@ -20,7 +20,7 @@ def misbehave(plane: Any, how: str) -> None:
     if how == "dead":
         plane.candidate.__exit__()
     elif how == "late":
-        plane.candidate.delay = 0.6
+        plane.candidate.delay = 1.0
     else:
         plane.candidate.mode = how
 
@@ -81,7 +81,7 @@ def test_a_rescue_after_the_deadline_is_slow(plane: Any) -> None:
     plane.candidate.mode = "hang"
     plane.post(times=N)
     counts = plane.counted(lambda c: c.candidate.latency.total == N)
-    assert counts.candidate.latency.above(280) == N
+    assert counts.candidate.latency.above(400) == N
 
 
 def test_a_timeout_of_stable_is_an_error_and_slow(plane: Any) -> None:
@@ -105,10 +105,11 @@ def test_an_edge_means_what_it_says(plane: Any, eventually: Any) -> None:
             client.get(plane.url)
     latency = plane.counted(lambda c: c.stable.latency.total == n).stable.latency
     log = eventually(lambda: plane.router.at.access_log.read_text().splitlines(), lambda rows: len(rows) == n)
-    took = [json.loads(row)["duration_us"] / 1000 for row in log]
+    rows = [json.loads(row) for row in log]
+    # The log has a clock that starts later and ends sooner than the histogram's, and one that does the opposite.
     for edge, count in list(zip(latency.edges, latency.counts, strict=True))[:10]:
-        # The log's clock starts and ends a few microseconds away from the histogram's.
-        assert abs(count - sum(ms < edge for ms in took)) <= 5, edge
+        assert count >= sum(row["duration_us"] < edge * 1000 for row in rows) - 1
+        assert count <= sum(row["upstream_us"] < edge * 1000 for row in rows) + 1
 
 
 def test_a_body_above_envoys_default_is_rescued_too(plane: Any) -> None:

@@ -161,13 +161,15 @@ def test_a_whole_rollout_under_load_loses_no_request(plane: Any, eventually: Any
 
 def test_endpoints_come_before_their_traffic_and_go_after_it(plane: Any, eventually: Any) -> None:
     """The other way round, copies find no server, and stable answers what counts as the candidate's."""
+    patient = plane.traffic.failover.model_copy(update={"deadline": 5.0})
+    router = type(plane.router)(plane.router.at.path, plane.traffic.model_copy(update={"failover": patient}))
     clients = plane.clients()
     with clients.load(connections=8):
         for _ in range(10):
-            plane.router.apply(plane.routes(weight=5000, mirror=10_000))
+            router.apply(plane.routes(weight=5000, mirror=10_000))
             seen = clients.sent
             eventually(lambda: clients.sent, lambda sent, seen=seen: sent > seen + 20)
-            plane.router.apply(replace(plane.routes(), candidate=()))
+            router.apply(replace(plane.routes(), candidate=()))
     counts = plane.source.measure()
     assert counts.shadow.requests > 100
     assert counts.shadow.errors == 0

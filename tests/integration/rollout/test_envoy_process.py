@@ -131,9 +131,12 @@ def test_a_port_that_may_not_be_opened_is_named_too(router: Any, traffic: Traffi
 def test_two_envoys_never_share_a_port(plane: Any, tmp_path: Path) -> None:
     """With SO_REUSEPORT the second would silently take half of the requests."""
     second = EnvoyRouter(tmp_path / "second", plane.traffic)
-    with pytest.raises(RouterDown, match=r"in use by another program.*rollout\.traffic\.listen"):
-        second.start(plane.routes())
-    assert not second.running()
+    try:
+        with pytest.raises(RouterDown, match=r"in use by another program.*rollout\.traffic\.listen"):
+            second.start(plane.routes())
+        assert not second.running()
+    finally:
+        second.stop()
 
 
 def test_a_running_envoy_keeps_its_port_when_the_new_one_is_taken(plane: Any) -> None:
