@@ -29,6 +29,7 @@ from lockgate.services.words import Bento
 
 _LOG = logging.getLogger("lockgate.drive")
 TICK = 1.0
+_DRIVEN = (Phase.PROGRESSING, Phase.WAITING)
 _DEATHS = 3
 """Of a candidate's replicas in one drive, before it is given up."""
 
@@ -129,6 +130,9 @@ def _restart(d: _Drive, error: RouterError) -> None:
 
 def _turn(d: _Drive, me: str) -> Event:
     now = time.time()
+    before = d.world.store.last(d.rollout.id).state
+    if not before.phase.over and before.facts:
+        d.healer.look(before.facts, ("stable", "candidate"))
     event = d.controller.tick(me, now)
     state = event.state
     if state.phase is Phase.PROMOTING and (ready := _move_alias(d, event)):
@@ -137,10 +141,8 @@ def _turn(d: _Drive, me: str) -> Event:
     elif state.phase is Phase.ROLLING_BACK:  # the tick has verified that stable answers everything
         event = d.controller.record(event, Settled(), now)
         d.controller.conform(event.state, now)
-    if not event.state.phase.over and event.state.facts:
-        d.healer.look(event.state.facts, ("stable", "candidate"))
-        if d.healer.deaths.get("candidate", 0) > _DEATHS:
-            event = d.controller.record(event, Broke(f"the candidate's replicas died {_DEATHS} times"), now)
+    if state.phase in _DRIVEN and d.healer.deaths.get("candidate", 0) > _DEATHS:
+        event = d.controller.record(event, Broke(f"the candidate's replicas died {_DEATHS} times"), now)
     return event
 
 

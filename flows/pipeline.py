@@ -16,7 +16,7 @@ from typing import Any
 
 from prefect import flow
 from prefect.deployments import arun_deployment
-from prefect.flows import EntrypointType
+from prefect.types.entrypoint import EntrypointType
 
 from lockgate.flows.evidence import Evidence
 from lockgate.flows.home import home

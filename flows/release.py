@@ -189,7 +189,7 @@ def serve_stable(world: World, bento: Bento, say: Say) -> None:
     stable = world.sides({"stable_bento": bento.tag})["stable"]
     if not world.router.running():
         say(f"starting the router on {world.spec.rollout.traffic.listen}")
-        world.router.start(Routes(stable))
+    world.router.start(Routes(stable))  # one that runs is adopted, and takes up what has changed in `traffic`
     served = world.router.applied()
     if not served.weight and not served.mirror and set(served.stable) != set(stable):
         world.router.apply(Routes(stable))

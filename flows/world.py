@@ -35,7 +35,9 @@ class World:
         """The endpoints of stable and candidate: the replicas that serve the bentos of this rollout."""
         running = self.platform.replicas()
         return {
-            side: tuple(sorted(Endpoint(r.host, r.port) for r in running if r.bento == facts.get(f"{side}_bento")))
+            side: tuple(
+                sorted(Endpoint(r.host, r.port) for r in running if r.ready and r.bento == facts.get(f"{side}_bento"))
+            )
             for side in ("stable", "candidate")
         }
 

@@ -60,6 +60,8 @@ class Controller:
         if state.phase in _UNROUTED:
             return
         wanted = routes(self.rollout.spec, state, self._sides(), self.rollout.id)
+        if not wanted.stable:
+            return  # its replicas are coming back; whatever is served now, nothing better can be
         if self._router.applied() != wanted:
             self._router.apply(wanted)
         if state.phase in _MEASURED:

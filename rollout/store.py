@@ -7,6 +7,7 @@ A unique index keeps one open rollout per model. The lease says who drives; it i
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from lockgate.rollout.spec import RolloutSpec
 from lockgate.rollout.state import HAPPENING, STATE, Happening, Opened, State
 from lockgate.rollout.tables import METADATA, events, leases, progress, rollouts
 
+_TRIES = 20
 _PROGRESS: TypeAdapter[Progress] = TypeAdapter(Progress)
 
 
@@ -186,7 +188,8 @@ class Store:
 
 def _create_tables(engine: Engine) -> None:
     """Create what is missing, whoever else is doing the same at this moment."""
-    for _ in METADATA.tables:  # whenever we lose, another table is there
+    engine.connect().close()  # a database that cannot be reached is said at once
+    for _ in range(_TRIES):  # whenever we lose, somebody else has brought it further
         with suppress(OperationalError, ProgrammingError, IntegrityError):
             return _create_missing(engine)
     return _create_missing(engine)
@@ -234,7 +237,8 @@ def _event(row: Mapping[Any, Any]) -> Event:
 
 def _sqlite_pragmas(connection: Any, _record: Any) -> None:
     connection.execute("pragma busy_timeout=10000")
-    connection.execute("pragma journal_mode=wal")
+    with suppress(sqlite3.OperationalError):  # locked: somebody else is switching; the file remembers it
+        connection.execute("pragma journal_mode=wal")
     connection.execute("pragma foreign_keys=on")
 
 

@@ -46,14 +46,14 @@ class LocalPlatform(Platform):
         except BaseException:
             self._end([r.id for r in started])
             raise
-        return [r.replica for r in (*kept, *started)]
+        return [replace(r, ready=True).replica for r in (*kept, *started)]
 
     def stop(self, replicas: Sequence[Replica]) -> None:
         """As `Platform.stop`; all of them at once."""
         self._end([r.id for r in replicas])
 
     def replicas(self) -> Sequence[Replica]:
-        """As `Platform.replicas`; also those that are not ready yet."""
+        """As `Platform.replicas`; also those that are not ready yet, and say so."""
         return [r.replica for r in self._records.running()]
 
     def _spawn(self, bento: Bento) -> Record:
@@ -76,6 +76,7 @@ class LocalPlatform(Platform):
             for record in waiting:
                 if _ready(record):
                     ready.add(record.id)
+                    self._records.write(replace(record, ready=True))
                 elif reason := self._hopeless(record):
                     if reason != _PORT_TAKEN or record not in started or not ports_left:
                         raise self._not_ready(record, reason)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -31,10 +30,11 @@ class Record:
     owner_created: float
     pid: int = 0
     created: float = 0.0
+    ready: bool = False
 
     @property
     def replica(self) -> Replica:
-        return Replica(self.id, self.bento, HOST, self.port, self.pid)
+        return Replica(self.id, self.bento, HOST, self.port, self.pid, self.ready)
 
 
 class Records:
@@ -93,8 +93,8 @@ class Records:
 
     def _still_there(self, record: Record) -> Record | None:
         if not record.pid:
-            if record.owner != os.getpid() and processes.runs(record.owner, record.owner_created):
-                return None  # another process is starting it at this moment
+            if processes.runs(record.owner, record.owner_created):
+                return None  # another process, or another thread of this one, is starting it at this moment
             record = self._completed(record)
         if processes.runs(record.pid, record.created):
             return record

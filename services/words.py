@@ -69,3 +69,5 @@ class Replica:
     host: str
     port: int
     pid: int
+    ready: bool = True
+    """It has answered since it was started; before that it must get no traffic."""

@@ -43,11 +43,9 @@ class _Cluster:
 
     def latency(self, unanswered: int) -> Histogram:
         """Envoy times only what was answered; `unanswered` took longer than it waited."""
-        edges = tuple(sorted(self.buckets))
-        counts = [self.buckets[edge] for edge in edges]
-        if counts:
-            counts[-1] += unanswered
-        return Histogram(edges, tuple(counts))
+        edges = tuple(sorted(self.buckets or {*latency_buckets().values(), math.inf}))
+        counts = [self.buckets.get(edge, 0) for edge in edges]
+        return Histogram(edges, (*counts[:-1], counts[-1] + unanswered))
 
 
 class EnvoySource:

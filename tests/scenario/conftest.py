@@ -8,7 +8,6 @@ import json
 import os
 import random
 import shutil
-import signal
 import socket
 import sqlite3
 import subprocess
@@ -187,10 +186,12 @@ class Workshop:
         return [info for _, info in self._running()]
 
     def kill_replicas(self, version: str) -> None:
-        """`kill -9` the whole process group of every replica that serves this version."""
-        for replica, info in self._running():
-            if info["version"] == version:
-                os.killpg(replica.pid, signal.SIGKILL)
+        """`kill -9` every process of the replicas that serve this version; BentoML's workers have their own groups."""
+        ids = {replica.id for replica, info in self._running() if info["version"] == version}
+        for process in self.processes():
+            with contextlib.suppress(psutil.Error):
+                if process.environ().get("LOCKGATE_REPLICA") in ids:
+                    process.kill()
 
     def traffic(self, rate: float = 100) -> Traffic:
         return Traffic(self.url, rate)

@@ -152,9 +152,8 @@ class Clients:
 
     address: tuple[str, int]
     answers: Counter[tuple[int, str]] = field(default_factory=Counter)
-    """(status, variant) of each; status 0 for a request that got no answer."""
+    """(status, variant) of each; status 0 for a request that got no answer. `variants` are by user."""
     variants: dict[str, str] = field(default_factory=dict)
-    """By user."""
 
     def ask(self, users: Sequence[str], connections: int = 16) -> dict[str, str]:
         """One request of each user; the variants they got."""

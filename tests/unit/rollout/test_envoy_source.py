@@ -61,6 +61,11 @@ def test_what_was_never_answered_is_slower_than_any_edge() -> None:
     assert source(TEXT).measure().stable.latency == Histogram((1.0, 20.0, 30_000.0, inf), (60, 90, 98, 100))
 
 
+def test_a_side_that_never_answered_is_slow_too() -> None:
+    latency = source('envoy_cluster_upstream_rq_timeout{envoy_cluster_name="stable"} 3').measure().stable.latency
+    assert latency.above(20_000) == latency.total == 3
+
+
 def test_nothing_counted_yet_is_nothing() -> None:
     counts = source("").measure()
     assert (counts.candidate.requests, counts.candidate.latency.total) == (0, 0)

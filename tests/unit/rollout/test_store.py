@@ -358,6 +358,12 @@ class TestTables:
         results = concurrently(5, lambda _: Store(url).close())
         assert results == [None] * 5
 
+    def test_many_files_one_after_the_other(self, tmp_path: Path) -> None:
+        """Switching a new file to its write-ahead log fails at once where another does the same."""
+        for i in range(40):
+            results = concurrently(5, lambda _, i=i: Store(f"sqlite:///{tmp_path}/{i}.db").close())
+            assert results == [None] * 5
+
     def test_a_creator_that_was_killed_half_way_is_made_good(self, url: str, rollout_of: RolloutOf) -> None:
         """Without the index two rollouts of one model would open, and nobody would see why."""
         Store(url).close()
