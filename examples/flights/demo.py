@@ -127,7 +127,9 @@ def _train(stage: Stage) -> dict[str, str]:
     models = json.loads(answer.splitlines()[-1])["models"]
     for one in models:
         broken = "" if one["share_answered_live"] == 1 else f", NaN for {1 - one['share_answered_live']:.0%} of them"
-        _say.print(f"version {one['version']}: {one['role']:<10} AUC {one['auc_live']:.3f} on the flights to come{broken}")
+        _say.print(
+            f"version {one['version']}: {one['role']:<10} AUC {one['auc_live']:.3f} on the flights to come{broken}"
+        )
     return {one["role"]: one["version"] for one in models}
 
 

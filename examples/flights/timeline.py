@@ -102,7 +102,9 @@ def _strip(axes: Any, told: Told) -> None:
         start, end = told.at(span.start), told.at(span.end)
         axes.axvspan(start, end, color=_colour(span), lw=0)
         if end - start >= room:
-            label = f"building\nversion {span.candidate}" if span.phase == "building" else span.label.replace(" ", "\n", 1)
+            label = (
+                f"building\nversion {span.candidate}" if span.phase == "building" else span.label.replace(" ", "\n", 1)
+            )
             axes.text((start + end) / 2, 0.5, label, ha="center", va="center", fontsize=8, transform=_mixed(axes))
     for rollout in told.rollouts:
         last = spans(rollout)[-1]
@@ -185,7 +187,13 @@ def text(told: Told) -> Any:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name, how in (("second", "right"), ("candidate", "left"), ("", "left"), ("weight", "right"), ("lasted", "right")):
+    for name, how in (
+        ("second", "right"),
+        ("candidate", "left"),
+        ("", "left"),
+        ("weight", "right"),
+        ("lasted", "right"),
+    ):
         table.add_column(name, justify=how, no_wrap=True)  # type: ignore[arg-type]
     table.add_column("what ended it", ratio=1)
     for rollout in told.rollouts:

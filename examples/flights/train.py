@@ -89,9 +89,7 @@ def _log(candidate: Candidate, example: data.Array, signature: Any) -> Any:
             pip_requirements=["scikit-learn", "skops"],
             **common,
         )
-    return mlflow.pytorch.log_model(
-        candidate.model, serialization_format="pt2", pip_requirements=["torch"], **common
-    )
+    return mlflow.pytorch.log_model(candidate.model, serialization_format="pt2", pip_requirements=["torch"], **common)
 
 
 def _quiet() -> None:
