@@ -19,7 +19,7 @@ from lockgate.flows.release import bento_of, tidy
 from lockgate.flows.world import World
 from lockgate.registry.errors import Conflict, NoSuchVersion, RegistryError
 from lockgate.rollout.controller import Controller
-from lockgate.rollout.errors import Fenced, RouterError
+from lockgate.rollout.errors import Fenced, RouterError, StoreDown
 from lockgate.rollout.progress import Progress
 from lockgate.rollout.state import Broke, Settled, State
 from lockgate.rollout.store import Event, Rollout
@@ -107,6 +107,8 @@ def _loop(d: _Drive, me: str, watch: Watcher) -> State:
             event = _turn(d, me)
         except RouterError as error:
             _restart(d, error)
+        except StoreDown as error:
+            _LOG.warning("%s; traffic stays as it is until it does", error)
         except Fenced:
             if d.world.store.holder(d.rollout.id, time.time()) != me:
                 raise

@@ -6,7 +6,7 @@ from enum import IntEnum
 
 from lockgate.flows.errors import FlowError
 from lockgate.registry.errors import NoSuchVersion, RegistryDown, RegistryError, Untrusted, Unusable
-from lockgate.rollout.errors import AlreadyOpen, Fenced, NoRollout, NotNow, RolloutError, RouterError
+from lockgate.rollout.errors import AlreadyOpen, Fenced, NoRollout, NotNow, RolloutError, RouterError, StoreDown
 from lockgate.rollout.state import State
 from lockgate.rollout.words import Phase
 from lockgate.services.errors import ServiceError
@@ -29,6 +29,7 @@ class Exit(IntEnum):
 _BY_ERROR: tuple[tuple[type[Exception], Exit], ...] = (
     (RegistryDown, Exit.MISSING_PART),
     (RouterError, Exit.MISSING_PART),
+    (StoreDown, Exit.MISSING_PART),
     (NoSuchVersion, Exit.REFUSED),
     (Unusable, Exit.REFUSED),
     (Untrusted, Exit.REFUSED),

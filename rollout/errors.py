@@ -5,6 +5,7 @@ RolloutError
 │   ├── RouterDown       the data plane does not run or does not answer
 │   └── RouterRefused    the data plane kept what it served before
 ├── SourceDown           no measurements to be had
+├── StoreDown            the store does not answer
 ├── AlreadyOpen          the model has an open rollout
 ├── NoRollout            there is no such rollout
 ├── NotNow               the rollout's phase does not allow this command
@@ -31,6 +32,10 @@ class RouterRefused(RouterError):
 
 
 class SourceDown(RolloutError):
+    pass
+
+
+class StoreDown(RolloutError):
     pass
 
 

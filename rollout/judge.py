@@ -78,6 +78,8 @@ def _gate(name: str, gate: Gate, sides: tuple[Tally, Tally], alphas: tuple[float
         stable_requests=asked.stable_requests,
         harm=min(harm, 1e12),
         safety=min(safety, 1e12),
+        fails_from=1 / alphas[1],
+        passes_from=1 / alphas[0],
         sentence=_sentence(name, gate, outcome, asked),
     )
 

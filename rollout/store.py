@@ -15,11 +15,22 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, make_url, select, update
+from sqlalchemy import (
+    Connection,
+    Engine,
+    ExceptionContext,
+    create_engine,
+    event,
+    insert,
+    inspect,
+    make_url,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from lockgate.rollout.advance import advance
-from lockgate.rollout.errors import AlreadyOpen, Fenced, NoRollout
+from lockgate.rollout.errors import AlreadyOpen, Fenced, NoRollout, StoreDown
 from lockgate.rollout.progress import Progress
 from lockgate.rollout.spec import RolloutSpec
 from lockgate.rollout.state import HAPPENING, STATE, Happening, Opened, State
@@ -62,7 +73,11 @@ class Store:
         self._engine = create_engine(at, pool_pre_ping=True)  # a server that was restarted costs no tick
         if self._engine.dialect.name == "sqlite":
             event.listen(self._engine, "connect", _sqlite_pragmas)
-        _create_tables(self._engine)
+        try:
+            _create_tables(self._engine)
+        except OperationalError as error:
+            raise _down(self._engine, error) from error
+        event.listen(self._engine, "handle_error", _translate)
 
     def close(self) -> None:
         self._engine.dispose()
@@ -233,6 +248,18 @@ def _event(row: Mapping[Any, Any]) -> Event:
     return Event(
         row["sequence"], row["at"], HAPPENING.validate_python(row["happening"]), STATE.validate_python(row["state"])
     )
+
+
+def _down(engine: Engine, error: BaseException) -> StoreDown:
+    where = engine.url.render_as_string(hide_password=True)
+    why = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+    return StoreDown(f"the store {where} does not answer: {why}. Is LOCKGATE_STATE_URL, or LOCKGATE_HOME, right?")
+
+
+def _translate(context: ExceptionContext) -> None:
+    """What the database cannot do now is a sentence, not a traceback."""
+    if isinstance(context.sqlalchemy_exception, OperationalError) and context.engine is not None:
+        context.chained_exception = _down(context.engine, context.sqlalchemy_exception)
 
 
 def _sqlite_pragmas(connection: Any, _record: Any) -> None:

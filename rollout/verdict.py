@@ -26,10 +26,14 @@ class GateVerdict:
     candidate_requests: int
     stable_requests: int
     harm: float
-    """Evidence that the limit is exceeded, as an e-value; `fail` from `1/alpha` on."""
+    """Evidence that the limit is exceeded, as an e-value; `fail` from `fails_from` on."""
     safety: float
-    """Evidence that it is not, as an e-value; `pass` from `1/alpha` on."""
+    """Evidence that it is not, as an e-value; `pass` from `passes_from` on."""
     sentence: str
+    fails_from: float = 0.0
+    """Gates times steps over alpha: the chance of a false `fail` is spent over all of them."""
+    passes_from: float = 0.0
+    """One over alpha: every gate must pass, so nothing is divided."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,21 @@ def command(file: Path, json_: bool) -> None:  # noqa: FBT001 - click's flag
     from lockgate.flows.plan import plan
     from lockgate.flows.spec import load
 
-    planned = plan(load(file))
+    spec = load(file)
+    planned = hidden(plan(spec), spec.hide)
     if json_:
         print_json(planned)
     else:
         _show(planned)
+
+
+def hidden(value: Any, hide: Callable[[str], str]) -> Any:
+    """Every text of a JSON value without what came from the environment."""
+    if isinstance(value, dict):
+        return {key: hidden(inner, hide) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [hidden(inner, hide) for inner in value]
+    return hide(value) if isinstance(value, str) else value
 
 
 def _show(it: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lockgate.monitoring.measurement import Histogram, Tally
 from lockgate.rollout.envoy.bootstrap import latency_buckets
@@ -51,6 +51,7 @@ class _Cluster:
 class EnvoySource:
     def __init__(self, router: EnvoyRouter) -> None:
         self._admin = router.admin
+        self._shadow = (0, Tally())
 
     def measure(self) -> Counts:
         """See `MetricSource.measure`. Counts start at 0 whenever Envoy starts."""
@@ -59,7 +60,19 @@ class EnvoySource:
         except RouterDown as reason:
             raise SourceDown(str(reason)) from reason
         read = _read(text)
-        return Counts(_answered(read[STABLE]), _answered(read[CANDIDATE_FB]), _shadow(read[SHADOW]))
+        return Counts(_answered(read[STABLE]), _answered(read[CANDIDATE_FB]), self._never_back(read[SHADOW]))
+
+    def _never_back(self, cluster: _Cluster) -> Tally:
+        """The shadow's counts are differences, and two of Envoy's counters may be read a moment apart.
+
+        A count that falls by one for that would look like a restart of Envoy, where everything is counted anew.
+        """
+        completed, now = cluster.numbers["completed"], _shadow(cluster)
+        before, then = self._shadow
+        if completed >= before:
+            now = replace(now, requests=max(now.requests, then.requests), errors=max(now.errors, then.errors))
+        self._shadow = completed, now
+        return now
 
 
 def _answered(cluster: _Cluster) -> Tally:

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from collections import Counter
 from math import inf
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from lockgate.monitoring.measurement import Histogram
-from lockgate.rollout.envoy.source import EnvoySource
+from lockgate.rollout.envoy.source import EnvoySource, _Cluster
 from lockgate.rollout.errors import RouterDown, SourceDown
 
 TEXT = """\
@@ -74,3 +76,13 @@ def test_nothing_counted_yet_is_nothing() -> None:
 def test_no_router_is_no_source() -> None:
     with pytest.raises(SourceDown, match="gone"):
         source(RouterDown("gone")).measure()
+
+
+def test_the_shadows_counts_never_go_back_while_envoy_runs() -> None:
+    source = EnvoySource(SimpleNamespace(admin=None))  # type: ignore[arg-type]
+    first = source._never_back(_Cluster(Counter({"completed": 100, "5xx": 20, "pending_overflow": 10})))
+    assert (first.requests, first.errors) == (90, 10)
+    torn = source._never_back(_Cluster(Counter({"completed": 101, "5xx": 20, "pending_overflow": 12})))
+    assert (torn.requests, torn.errors) == (90, 10)
+    restarted = source._never_back(_Cluster(Counter({"completed": 3, "5xx": 1})))
+    assert (restarted.requests, restarted.errors) == (3, 1)

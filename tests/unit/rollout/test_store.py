@@ -21,7 +21,7 @@ from sqlalchemy import create_engine, inspect, text
 
 from lockgate.monitoring.measurement import Histogram, Tally
 from lockgate.rollout.advance import advance, fold
-from lockgate.rollout.errors import AlreadyOpen, Fenced, NoRollout, NotNow
+from lockgate.rollout.errors import AlreadyOpen, Fenced, NoRollout, NotNow, StoreDown
 from lockgate.rollout.progress import Progress
 from lockgate.rollout.spec import RolloutSpec
 from lockgate.rollout.state import (
@@ -398,3 +398,17 @@ def test_a_server_that_hung_up_costs_no_write(postgres_url: str, rollout_of: Rol
             db.execute(text(f"{others} and datname = current_database()"))
         assert store.lease(rollout.id, "a", 1.0, 15.0)
     engine.dispose()
+
+
+def test_a_store_that_does_not_answer_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StoreDown, match="does not answer"):
+        Store("postgresql://nobody:hunter2@127.0.0.1:1/lockgate")
+    with pytest.raises(StoreDown, match="LOCKGATE_HOME"):
+        Store(f"sqlite:///{tmp_path}")
+
+
+def test_the_password_of_the_store_is_not_shown() -> None:
+    with pytest.raises(StoreDown) as caught:
+        Store("postgresql://nobody:hunter2@127.0.0.1:1/lockgate")
+    assert "hunter2" not in str(caught.value)
