@@ -18,7 +18,7 @@ class Terminal:
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(stderr=False, highlight=False)
         self._live: Live | None = None
-        self._told = 0
+        self._told = 1  # that it was opened is said when it is
 
     def __enter__(self) -> Self:
         return self
