@@ -24,7 +24,7 @@ def command(name: str, last: int, json_: bool) -> None:  # noqa: FBT001 - click'
     if json_:
         print_json(told)
         return
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     for one in told:
         console.print(view.rollout({**one, "gates": []}))
         console.print(view.events(one["events"]), "")

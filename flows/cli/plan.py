@@ -39,9 +39,10 @@ def hidden(value: Any, hide: Callable[[str], str]) -> Any:
 def _show(it: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    console = Console(highlight=False)
-    console.print(f"[bold]{it['name']}[/bold]: {it['does']}\n")
+    console = Console(highlight=False, markup=False)
+    console.print(Text.assemble((it["name"], "bold"), f": {it['does']}\n"))
     table = Table(show_header=False, box=None, padding=(0, 2))
     for side in ("stable", "candidate"):
         table.add_row(side, f"{it['model']} {it[side]['reference']} = version {it[side]['version']}")

@@ -38,7 +38,7 @@ def command(name: str | None, watch: bool, json_: bool) -> None:  # noqa: FBT001
         elif not now:
             click.echo("no rollouts yet: `lockgate run` opens one")
         elif not watch:
-            Console(highlight=False).print(*(view.rollout(s) for s in now), sep="\n\n")
+            Console(highlight=False, markup=False).print(*(view.rollout(s) for s in now), sep="\n\n")
         else:
             with Live(auto_refresh=False) as live:
                 while now:
