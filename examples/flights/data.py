@@ -118,4 +118,4 @@ def _features(table: pd.DataFrame) -> Array:
 def _codes(values: pd.Series, month: pd.Series) -> Array:
     """1, 2, ... for the names that the champion's months know, in alphabetical order; 0 for those that come later."""
     known = sorted(values[month.isin(CHAMPION_MONTHS)].unique())
-    return np.asarray(pd.Categorical(values, categories=known).codes) + 1
+    return pd.Index(known).get_indexer(values) + 1

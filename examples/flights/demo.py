@@ -198,8 +198,8 @@ def _show(stage: Stage, ending: Ending) -> None:
     for split in ending.splits:
         _say.print(
             f"version {split.candidate}, {split.step}: {split.users_candidate} of {split.users} users got the candidate"
-            f" ({split.requests_candidate} of {split.requests} requests); 99 % binomial bounds {split.low} to {split.high}:"
-            f" {'within' if split.within else 'OUTSIDE'}"
+            f" ({split.requests_candidate} of {split.requests} requests); 99 % binomial bounds"
+            f" {split.low} to {split.high}: {'within' if split.within else 'OUTSIDE'}"
         )
     all_, failed = ending.summary["requests"], ending.summary["failed"]
     served = ", ".join(f"{n:,} by version {v or '?'}" for v, n in sorted(ending.summary["versions"].items()))

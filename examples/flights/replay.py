@@ -99,7 +99,7 @@ def bodies(flights: data.Flights) -> Iterator[bytes]:
 
 def judged(status: int, body: bytes, *, asked: str, answered: str) -> str:
     """Why this is no prediction for the request with the id `asked`; empty when it is."""
-    if status != 200:  # noqa: PLR2004 - OK
+    if status != 200:
         return f"status {status}"
     if answered != asked:
         return "the answer is for another request"

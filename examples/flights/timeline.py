@@ -91,7 +91,7 @@ def _steps(told: Told) -> list[Span]:
 
 def _colour(span: Span) -> str:
     if span.weight and span.phase in ("progressing", "waiting"):
-        return _CANARY[span.weight >= 50]  # noqa: PLR2004 - half
+        return _CANARY[span.weight >= 50]
     return _BANDS.get(span.label.split()[0], _BANDS["building"])
 
 
@@ -153,13 +153,14 @@ def _share(axes: Any, told: Told, seconds: pd.DataFrame) -> None:
 
 def _latency(axes: Any, seconds: pd.DataFrame) -> None:
     for version, rows in seconds[seconds["version"] != ""].groupby("version"):
-        enough = rows[rows["requests"] >= 10]  # noqa: PLR2004 - fewer have no p99
+        enough = rows[rows["requests"] >= 10]
         whole = enough.set_index("second").reindex(range(int(rows["second"].min()), int(rows["second"].max()) + 1))
         colour = _VERSIONS.get(str(version), _SPARE)
         axes.plot(whole.index + 0.5, whole["p99"], color=colour, lw=0.9, alpha=0.75, label=f"version {version}, p99")
         axes.plot(whole.index + 0.5, whole["p50"], color=colour, lw=2.0, label=f"version {version}, p50")
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("{x:g}")
     axes.set_ylabel("latency, ms")
     axes.legend(loc="upper left", ncols=4)
 

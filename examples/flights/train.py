@@ -19,11 +19,11 @@ from typing import Any
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_RECORD_ENV_VARS_IN_MODEL_LOGGING", "false")
 
-import data  # noqa: E402 - the environment comes first
-import mlflow  # noqa: E402
-import models  # noqa: E402
-import numpy as np  # noqa: E402
-from mlflow.models import infer_signature  # noqa: E402
+import data
+import mlflow
+import models
+import numpy as np
+from mlflow.models import infer_signature
 
 NAME = "flight-delay"
 EXPERIMENT = "flights"
