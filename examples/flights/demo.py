@@ -31,7 +31,7 @@ from stage import DemoError, Stage, end, opened, stop
 MODEL = "flight-delay"
 _PROMOTED, _ROLLED_BACK = 0, 10
 """Exit codes of `lockgate run`."""
-_AFTERWARDS = 4.0
+_AFTERWARDS = 8.0
 """Seconds of traffic after a rollout, so that the picture shows what it left."""
 _say = Console(highlight=False)
 
@@ -151,7 +151,7 @@ def _under_traffic(stage: Stage, versions: dict[str, str], rate: float) -> Endin
         moved_back=traffic.moved_back(requests, rollouts),
         summary=summary,
         codes=(first, second),
-        champion=_registry(stage).get_model_version_by_alias(MODEL, "champion").version,
+        champion=str(_registry(stage).get_model_version_by_alias(MODEL, "champion").version),
     )
 
 

@@ -12,13 +12,17 @@ from traffic import Span, per_second, spans
 
 _VERSIONS = {"1": "#5b7c99", "2": "#2a9d8f", "3": "#d1495b"}
 _SPARE = "#8d6cab"
+_GOOD = "#1b7f72"
 _FAILED, _CANDIDATE_FAILED = "#b00020", "#f4a261"
 _BANDS = {"building": "#eceff1", "shadow": "#d9d2e9", "promoting": "#cfead9", "rolling": "#f8d0d0"}
 _CANARY = ("#fdebd0", "#f8d49f")
 """Below and from half of the traffic."""
 _INK, _FAINT = "#263238", "#90a4ae"
+_SHORT = 0.5
+"""Seconds; what is shorter is left out of the text."""
 _ROOM = 0.045
 """The least part of the width that a label fits in; what is shorter gets its label beside it."""
+_DRIVEN = ("progressing", "waiting")
 _ENDS = {"succeeded": "promoted", "rolled_back": "rolled back", "failed": "failed"}
 
 
@@ -90,7 +94,7 @@ def _steps(told: Told) -> list[Span]:
 
 
 def _colour(span: Span) -> str:
-    if span.weight and span.phase in ("progressing", "waiting"):
+    if span.weight and span.phase in _DRIVEN:
         return _CANARY[span.weight >= 50]
     return _BANDS.get(span.label.split()[0], _BANDS["building"])
 
@@ -107,20 +111,25 @@ def _strip(axes: Any, told: Told) -> None:
             )
             axes.text((start + end) / 2, 0.5, label, ha="center", va="center", fontsize=8, transform=_mixed(axes))
     for rollout in told.rollouts:
-        last = spans(rollout)[-1]
-        good = last.phase == "succeeded"
-        word = f"version {last.candidate}\n{_ENDS.get(last.phase, last.phase)}"
-        axes.text(
-            told.at(last.start) + told.seconds * 0.006,
-            0.5,
-            word,
-            va="center",
-            fontsize=8.5,
-            fontweight="bold",
-            color=_VERSIONS["2"] if good else _VERSIONS["3"],
-            transform=_mixed(axes),
-        )
+        _ended(axes, told, spans(rollout)[-1])
     axes.set_axis_off()
+
+
+def _ended(axes: Any, told: Told, last: Span) -> None:
+    """How the rollout ended, after its line; before it where the picture ends too soon for that."""
+    at, gap = told.at(last.start), told.seconds * 0.006
+    fits = at + told.seconds * 2 * _ROOM < told.seconds
+    axes.text(
+        at + gap if fits else at - gap,
+        0.5,
+        f"version {last.candidate}\n{_ENDS.get(last.phase, last.phase)}",
+        va="center",
+        ha="left" if fits else "right",
+        fontsize=8.5,
+        fontweight="bold",
+        color=_GOOD if last.phase == "succeeded" else _FAILED,
+        transform=_mixed(axes),
+    )
 
 
 def _mixed(axes: Any) -> Any:
@@ -138,28 +147,58 @@ def _bands(axes: Any, told: Told) -> None:
 def _share(axes: Any, told: Told, seconds: pd.DataFrame) -> None:
     counts = seconds.pivot_table(index="second", columns="version", values="requests", fill_value=0)
     shares = counts.div(counts.sum(axis=1), axis=0) * 100
-    colours = [_VERSIONS.get(version, _SPARE) for version in shares.columns]
-    labels = [f"version {version}" if version else "no answer" for version in shares.columns]
-    axes.stackplot(shares.index + 0.5, shares.to_numpy().T, colors=colours, labels=labels, alpha=0.85, step=None, lw=0)
-    live = counts.sum(axis=1).median()
-    copies = told.counters[told.counters["copies"] > 0]
-    if len(copies):
-        share = (copies["copies"] / live * 100).clip(upper=100)
-        axes.plot(told.at(copies["at"]), share, ".", ms=5, color="#4a3b76", label="copied to the candidate")
+    below = shares.cumsum(axis=1) - shares
+    for version in shares.columns:
+        axes.bar(
+            shares.index + 0.5,
+            shares[version],
+            bottom=below[version],
+            width=1.0,
+            color=_colour_of(version),
+            label=f"version {version}" if version else "no answer",
+            alpha=0.9,
+            lw=0,
+            antialiased=False,
+        )
+    copied = [s for s in _steps(told) if s.step.startswith("shadow") and s.phase in _DRIVEN]
+    for i, span in enumerate(copied):
+        axes.axvspan(
+            told.at(span.start),
+            told.at(span.end),
+            facecolor="none",
+            edgecolor="#ffffff",
+            hatch="///",
+            lw=0,
+            zorder=3,
+            label="" if i else "copied to the candidate too",
+        )
     axes.set_ylim(0, 100)
     axes.set_ylabel("requests answered by, %")
-    axes.legend(loc="lower left", ncols=4, facecolor="white", frameon=True, framealpha=0.85, edgecolor="none")
+    _boxed(axes.legend(loc="lower left", ncols=4, frameon=True))
+
+
+def _boxed(legend: Any) -> None:
+    """White hatching needs a dark ground in the legend too."""
+    legend.get_frame().set(facecolor="#cfd8dc", edgecolor="none", alpha=0.9)
+
+
+def _colour_of(version: str) -> str:
+    return _VERSIONS.get(version, _SPARE)
 
 
 def _latency(axes: Any, seconds: pd.DataFrame) -> None:
     for version, rows in seconds[seconds["version"] != ""].groupby("version"):
         enough = rows[rows["requests"] >= 10]
         whole = enough.set_index("second").reindex(range(int(rows["second"].min()), int(rows["second"].max()) + 1))
-        colour = _VERSIONS.get(str(version), _SPARE)
+        colour = _colour_of(str(version))
         axes.plot(whole.index + 0.5, whole["p99"], color=colour, lw=0.9, alpha=0.75, label=f"version {version}, p99")
         axes.plot(whole.index + 0.5, whole["p50"], color=colour, lw=2.0, label=f"version {version}, p50")
     axes.set_yscale("log")
+    axes.set_yticks([1, 2, 5, 10, 20, 50, 100, 200, 500, 1000])
     axes.yaxis.set_major_formatter("{x:g}")
+    axes.minorticks_off()
+    slowest = float(seconds["p99"].max())
+    axes.set_ylim(min(1.0, float(seconds["p50"].min())) * 0.8, slowest * 2.2)  # room for the legend
     axes.yaxis.set_minor_formatter("{x:g}")
     axes.set_ylabel("latency, ms")
     axes.legend(loc="upper left", ncols=4)
@@ -180,37 +219,50 @@ def _failures(axes: Any, told: Told, seconds: pd.DataFrame) -> None:
     axes.bar(failed.index + 0.5, failed, width=1.0, color=_FAILED, label=f"failed for a client ({total} in all)")
     axes.set_ylim(0, max(5.0, float(beside.max()) * 1.35 if len(beside) else 0.0, float(failed.max()) * 1.35))
     axes.set_ylabel("failures per second")
+    for rollout in told.rollouts:
+        if rollout["phase"] != "succeeded":
+            _because(axes, told, rollout)
     axes.legend(loc="upper left")
 
 
-def text(told: Told) -> Any:
-    """The same as rows of a rich table."""
-    from rich.table import Table
+def _because(axes: Any, told: Told, rollout: dict[str, Any]) -> None:
+    """Why a rollout went back, beside the line where it did."""
+    from textwrap import fill
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name, how in (
-        ("second", "right"),
-        ("candidate", "left"),
-        ("", "left"),
-        ("weight", "right"),
-        ("lasted", "right"),
-    ):
-        table.add_column(name, justify=how, no_wrap=True)  # type: ignore[arg-type]
-    table.add_column("what ended it", ratio=1)
+    at = told.at(spans(rollout)[-1].start)
+    left = at > told.seconds / 2
+    axes.annotate(
+        fill(rollout["reason"], 44),
+        (at, 0.95),
+        xytext=(-26 if left else 8, 0),
+        textcoords="offset points",
+        xycoords=_mixed(axes),
+        va="top",
+        ha="right" if left else "left",
+        fontsize=8.5,
+        color=_FAILED,
+    )
+
+
+def text(told: Told) -> Any:
+    """The same for the terminal, as something that rich prints."""
+    from rich.text import Text
+
+    found = Text()
     for rollout in told.rollouts:
         for span in spans(rollout):
-            over = span.phase in _ENDS
-            table.add_row(
-                f"{told.at(span.start):.0f}",
-                f"version {span.candidate}",
-                _ENDS.get(span.phase, span.label),
-                f"{span.weight:g} %",
-                "" if over else f"{span.end - span.start:.0f} s",
-                rollout["reason"] if over else span.reason,
-                style=_style(span.phase),
-            )
-    return table
+            if span.phase not in _ENDS and span.end - span.start >= _SHORT:
+                _told(found, told, span)
+        last = spans(rollout)[-1]
+        style = "bold green" if last.phase == "succeeded" else "bold red"
+        word = f"version {last.candidate} {_ENDS.get(last.phase, last.phase)}"
+        found.append(f"{told.at(last.start):5.0f} s  {word}\n", style)
+    return found
 
 
-def _style(phase: str) -> str:
-    return {"succeeded": "bold green", "rolled_back": "bold red", "failed": "bold red"}.get(phase, "")
+def _told(found: Any, told: Told, span: Span) -> None:
+    found.append(f"{told.at(span.start):5.0f} s  version {span.candidate}  {span.label:<12}")
+    found.append(f" {'█' * round(span.weight / 5):<20}", _colour_of(span.candidate))
+    found.append(f" {span.weight:3.0f} %  for {span.end - span.start:.0f} s\n")
+    for sentence in filter(None, span.reason.split("; ")):
+        found.append(f"         {sentence}\n", "dim")
