@@ -100,7 +100,7 @@ class Model:
     @bentoml.api(route=PREDICT, input_spec=Request)  # type: ignore[untyped-decorator, unused-ignore]
     async def predict(self, request: Any) -> Answer:
         """Predictions for rows as JSON, npy (`application/x-npy`) or an Arrow stream."""
-        raise RuntimeError("the lane answers this route before BentoML sees it; is this BentoML's version pinned?")
+        raise RuntimeError("the lane answers this route before BentoML does; has BentoML's hook changed?")
 
     @bentoml.api(route=INFO)  # type: ignore[untyped-decorator, unused-ignore]
     async def info(self) -> dict[str, str]:
