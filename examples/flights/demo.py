@@ -193,7 +193,7 @@ def _registry(stage: Stage) -> Any:
 
 def _show(stage: Stage, ending: Ending) -> None:
     _head("What happened")
-    _say.print(timeline.text(ending.told))
+    _say.print(timeline.text(ending.told), soft_wrap=True)
     _say.print()
     for split in ending.splits:
         _say.print(

@@ -77,10 +77,16 @@ def draw(told: Told, path: Path) -> None:
         for axes in (share, latency, failures):
             _bands(axes, told)
         failures.set_xlabel("seconds of live traffic")
-        failures.set_xlim(0, max(1.0, told.seconds))
+        failures.set_xlim(0, _width(told))
         figure.suptitle(_title(told), x=0.01, ha="left", fontsize=13, fontweight="bold")
         figure.savefig(path, dpi=130, facecolor="white")
         plt.close(figure)
+
+
+def _width(told: Told) -> float:
+    """All of the traffic, and after the last rollout's end room for the word about it."""
+    ends = [told.at(spans(rollout)[-1].start) for rollout in told.rollouts]
+    return max(1.0, told.seconds, *(end + told.seconds * 2 * _ROOM for end in ends))
 
 
 def _title(told: Told) -> str:
@@ -116,15 +122,11 @@ def _strip(axes: Any, told: Told) -> None:
 
 
 def _ended(axes: Any, told: Told, last: Span) -> None:
-    """How the rollout ended, after its line; before it where the picture ends too soon for that."""
-    at, gap = told.at(last.start), told.seconds * 0.006
-    fits = at + told.seconds * 2 * _ROOM < told.seconds
     axes.text(
-        at + gap if fits else at - gap,
+        told.at(last.start) + told.seconds * 0.006,
         0.5,
         f"version {last.candidate}\n{_ENDS.get(last.phase, last.phase)}",
         va="center",
-        ha="left" if fits else "right",
         fontsize=8.5,
         fontweight="bold",
         color=_GOOD if last.phase == "succeeded" else _FAILED,

@@ -98,7 +98,7 @@ class Model:
         _state()["core"] = self.core
 
     @bentoml.api(route=PREDICT, input_spec=Request)  # type: ignore[untyped-decorator, unused-ignore]
-    async def predict(self, request: Any) -> Answer:
+    async def predict(self, request: Any) -> Answer:  # noqa: ARG002 - the schema of the route
         """Predictions for rows as JSON, npy (`application/x-npy`) or an Arrow stream."""
         raise RuntimeError("the lane answers this route before BentoML does; has BentoML's hook changed?")
 
