@@ -44,6 +44,15 @@ def driver(store: Store, rollout: Rollout) -> str:
     return ""
 
 
+def undriven_only(world: World) -> None:
+    """Raise `Fenced` when somebody drives a rollout of this spec: what is stopped would be started again."""
+    rollout = world.store.open_of(world.spec.name)
+    if rollout and (who := driver(world.store, rollout)):
+        raise Fenced(
+            f"{rollout.id} is driven by {who}; end it with `lockgate abort {rollout.model}` or stop that process"
+        )
+
+
 def _runs(pid: int, created: str) -> bool:
     try:
         return f"{psutil.Process(pid).create_time():.2f}" == created
@@ -96,8 +105,8 @@ def _open(world: World, say: Say) -> Rollout:
 
 
 def _same(world: World, rollout: Rollout) -> None:
-    """An open rollout is finished as it was opened."""
-    if rollout.document != world.spec.document:
+    """An open rollout is finished as it was opened; of one that is over, only the tidying up may be left."""
+    if rollout.document != world.spec.document and not world.store.last(rollout.id).state.phase.over:
         raise AlreadyOpen(
             f"{rollout.id} is open and was started from another version of the spec; run that one again, or end the"
             f" rollout with `lockgate abort {rollout.model}` first"

@@ -13,10 +13,12 @@ from lockgate.flows.cli.options import spec_file
 @spec_file
 def command(file: Path) -> None:
     """Stop the router and the replicas of a spec. An open rollout stays open: `lockgate run` resumes it."""
+    from lockgate.flows.release import undriven_only
     from lockgate.flows.spec import load
     from lockgate.flows.world import world
 
     with world(load(file)) as it:
+        undriven_only(it)
         it.router.stop()
         replicas = it.platform.replicas()
         it.platform.stop(replicas)

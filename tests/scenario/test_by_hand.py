@@ -61,6 +61,9 @@ def test_another_spec_while_a_rollout_is_open(workshop: Any) -> None:
     done = workshop.cli("run")
     assert done.returncode == 13
     assert "another version of the spec" in done.stderr
+    down = workshop.cli("down")
+    assert down.returncode == 13
+    assert "driven by" in down.stderr
     workshop.cli("abort", "toy")
     assert driver.wait(60) == 10
 
