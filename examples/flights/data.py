@@ -53,7 +53,7 @@ class Flights:
     def __len__(self) -> int:
         return len(self.late)
 
-    def only(self, rows: Array) -> Flights:
+    def only(self, rows: Array | slice) -> Flights:
         return Flights(self.features[rows], self.late[rows], self.month[rows])
 
     def of(self, months: tuple[int, ...]) -> Flights:
@@ -118,4 +118,5 @@ def _features(table: pd.DataFrame) -> Array:
 def _codes(values: pd.Series, month: pd.Series) -> Array:
     """1, 2, ... for the names that the champion's months know, in alphabetical order; 0 for those that come later."""
     known = sorted(values[month.isin(CHAMPION_MONTHS)].unique())
-    return pd.Index(known).get_indexer(values) + 1
+    codes: Array = pd.Index(known).get_indexer(values) + 1
+    return codes

@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO
@@ -144,7 +144,8 @@ class Replay:
     async def _ask(self, body: bytes, id_: str, user: str, due: float) -> Asked:
         headers = {"content-type": "application/json", "x-user-id": user, "x-request-id": id_}
         sent = time.perf_counter()
-        status, got, why = 0, {}, ""
+        status, why = 0, ""
+        got: Mapping[str, str] = {}
         try:
             async with self._session.post(self._plan.url, data=body, headers=headers) as answer:
                 status, got = answer.status, answer.headers

@@ -201,7 +201,6 @@ def _latency(axes: Any, seconds: pd.DataFrame) -> None:
     axes.minorticks_off()
     slowest = float(seconds["p99"].max())
     axes.set_ylim(min(1.0, float(seconds["p50"].min())) * 0.8, slowest * 2.2)  # room for the legend
-    axes.yaxis.set_minor_formatter("{x:g}")
     axes.set_ylabel("latency, ms")
     axes.legend(loc="upper left", ncols=4)
 

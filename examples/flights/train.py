@@ -62,7 +62,8 @@ def register(candidate: Candidate, live: data.Flights) -> dict[str, Any]:
     """Log the model with what a rollout needs of it; its version, run and scores."""
     example = models.example(candidate.trained)
     signature = infer_signature(example, models.answers(candidate.model, example))
-    served = np.isfinite(models.answers(candidate.model, live.features)["probabilities"]).all(axis=1)
+    there = np.isfinite(models.answers(candidate.model, live.features)["probabilities"])
+    served = np.asarray(there.all(axis=1))
     scores = {"auc_live": models.auc(candidate.model, live.only(served)), "share_answered_live": float(served.mean())}
     with mlflow.start_run(run_name=candidate.role) as run:
         mlflow.log_params({"role": candidate.role, "rows": len(candidate.trained), **candidate.about})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -104,3 +105,10 @@ def test_each_error_has_its_exit_code(error: Exception, code: int | None) -> Non
 )
 def test_each_end_has_its_exit_code(state: State, code: Exit) -> None:
     assert code_of_end(state) is code
+
+
+def test_every_promise_names_a_test_that_is_there() -> None:
+    root = Path(__file__).parents[3]
+    named = re.findall(r"tests/[\w/]+\.py", (root / "docs" / "guarantees.md").read_text())
+    assert len(named) > 20
+    assert [path for path in named if not (root / path).is_file()] == []
