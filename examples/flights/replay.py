@@ -174,6 +174,12 @@ async def _stopped(stop: asyncio.Event, due: float) -> bool:
     return stop.is_set()
 
 
+def connections() -> aiohttp.ClientSession:
+    """As many connections as there are requests under way: a limit would make requests wait for answers."""
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30)
+    return aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=_PATIENCE))
+
+
 async def replay(plan: Plan) -> dict[str, object]:
     """Ask until the end of the data, the seconds or SIGTERM; the summary."""
     stop = asyncio.Event()
@@ -181,10 +187,8 @@ async def replay(plan: Plan) -> dict[str, object]:
     for one in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(one, stop.set)
     flights = data.load().live()
-    connections = aiohttp.TCPConnector(limit=0, keepalive_timeout=30)
-    timeout = aiohttp.ClientTimeout(total=_PATIENCE)
     with plan.log.open("wb") as log:
-        async with aiohttp.ClientSession(connector=connections, timeout=timeout) as session:
+        async with connections() as session:
             tally = Tally(log)
             run = Replay(plan, session, tally)
             await run.ready()

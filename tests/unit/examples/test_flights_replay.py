@@ -8,7 +8,6 @@ import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-import aiohttp
 import data
 import numpy as np
 import replay
@@ -41,7 +40,7 @@ async def replayed(
     host, port = runner.addresses[0][:2]
     log = io.BytesIO()
     try:
-        async with aiohttp.ClientSession() as session:
+        async with replay.connections() as session:
             tally = replay.Tally(log)
             plan = replay.Plan(f"http://{host}:{port}/predict", rate, Path("unused"), 60.0)
             await replay.Replay(plan, session, tally).run(FLIGHTS, stop)
