@@ -69,7 +69,10 @@ async def _start(deployment: str, parameters: dict[str, Any], key: str) -> bool:
 
 def _release(spec: str) -> str:
     with world(load(Path(spec))) as it:
-        return release(it, owner(), _LOG.info).id
+        me = owner()
+        rollout = release(it, me, _LOG.info)
+        it.store.release(rollout.id, me)  # the driver is another process, perhaps on another host
+        return rollout.id
 
 
 def _drive(rollout_id: str) -> str:

@@ -18,7 +18,7 @@ from lockgate.flows.world import World
 from lockgate.registry.errors import RegistryDown, RegistryError
 from lockgate.registry.words import ModelVersion
 from lockgate.rollout.controller import LEASE
-from lockgate.rollout.errors import AlreadyOpen, Fenced, RolloutError, RouterDown
+from lockgate.rollout.errors import AlreadyOpen, Fenced, RolloutError, RouterDown, StoreDown
 from lockgate.rollout.state import Broke, Built
 from lockgate.rollout.store import Event, Rollout, Store
 from lockgate.rollout.words import Endpoint, Phase, Routes
@@ -123,7 +123,8 @@ def leased(world: World, rollout: Rollout, me: str) -> Iterator[None]:
 
     def renew() -> None:
         while not stop.wait(LEASE / 3):
-            world.store.lease(rollout.id, me, time.time(), LEASE)
+            with suppress(StoreDown):  # the next one may go through, and the fence decides anyway
+                world.store.lease(rollout.id, me, time.time(), LEASE)
 
     heart = threading.Thread(target=renew, name="lease", daemon=True)
     heart.start()
