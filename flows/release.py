@@ -55,7 +55,8 @@ def undriven_only(world: World) -> None:
 
 def _runs(pid: int, created: str) -> bool:
     try:
-        return f"{psutil.Process(pid).create_time():.2f}" == created
+        process = psutil.Process(pid)
+        return f"{process.create_time():.2f}" == created and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
 

@@ -82,7 +82,8 @@ class Ending:
 
 def main() -> int:
     asked = _arguments()
-    signal.signal(signal.SIGTERM, _interrupt)
+    for one in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: what a shell starts in the background ignores it
+        signal.signal(one, _interrupt)
     try:
         if asked.stop:
             stop(asked.dir)

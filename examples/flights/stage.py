@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import sysconfig
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,8 @@ _QUIET = {
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
 }
 _PATIENCE = 30.0
+_BUSY = 13
+"""Exit code of `lockgate down` while somebody drives the rollout."""
 _LISTEN, _METRICS = 8080, 9901
 """The ports in lockgate.yaml."""
 
@@ -83,8 +86,13 @@ class Stage:
         return {k: v for k, v in os.environ.items() if k not in others} | _QUIET | ours
 
     def lockgate(self, *words: str) -> int:
-        """Run the command on this terminal; its exit code."""
-        return subprocess.run([_script("lockgate"), *words], env=self.environment, check=False).returncode
+        """Run the command on this terminal; its exit code. Interrupted, it gets the time to give back its lease."""
+        command = self._start("lockgate", [_script("lockgate"), *words])
+        try:
+            return command.wait()
+        except KeyboardInterrupt:
+            end(command, signal.SIGINT)
+            raise
 
     def history(self) -> list[dict[str, Any]]:
         done = subprocess.run(
@@ -127,8 +135,9 @@ class Stage:
         for process in reversed(self._started.values()):
             end(process)
         self._started.clear()
-        if self.spec.exists():
-            self.lockgate("down", str(self.spec))
+        deadline = time.monotonic() + _PATIENCE
+        while self.spec.exists() and self.lockgate("down", str(self.spec)) == _BUSY and time.monotonic() < deadline:
+            time.sleep(1)  # a driver that was killed is believed to live for 15 s
 
 
 def opened(root: Path) -> Stage:
@@ -180,11 +189,11 @@ def _end_server(pid: int, database: str) -> None:
             one.kill()
 
 
-def end(process: subprocess.Popen[str]) -> None:
-    """Ask a process to end, and its whole session when it does not listen."""
+def end(process: subprocess.Popen[str], how: signal.Signals = signal.SIGTERM) -> None:
+    """Ask a process to end, and kill its whole session when it does not listen."""
     if process.poll() is not None:
         return
-    process.terminate()
+    process.send_signal(how)
     try:
         process.wait(_PATIENCE)
     except subprocess.TimeoutExpired:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import socket
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -84,3 +87,23 @@ def test_what_is_not_as_it_should_be_is_said(changes: dict[str, Any], sentence: 
     found = ending(**changes)
     assert found.faults == [sentence]
     assert not found.line(1.0)["ok"]
+
+
+def test_what_somebody_still_drives_is_stopped_once_it_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = stage.opened(tmp_path / "demo")
+    codes = [13, 13, 0]
+    monkeypatch.setattr(stage.Stage, "lockgate", lambda _self, *_words: codes.pop(0))
+    monkeypatch.setattr(stage.time, "sleep", lambda _seconds: None)
+    made.close()
+    assert codes == []
+
+
+def test_a_process_that_does_not_listen_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "_PATIENCE", 0.2)
+    deaf = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); signal.pause()"
+    command = [sys.executable, "-c", deaf]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        stage.end(process)
+        assert process.returncode == -signal.SIGKILL
