@@ -166,9 +166,17 @@ def _unbuild(world: World, rollout: Rollout, last: Event, made: dict[str, Build]
         refused = isinstance(error, NotReady) or ("candidate" not in made and not isinstance(error, RegistryDown))
         with suppress(Fenced):
             world.store.append(rollout, last, Broke(str(error), refused), time.time())
+        if refused:
+            _note_refusal(world, rollout, error)
     tidy(world)
     if world.store.last(rollout.id).state.phase.over:
         world.store.close_rollout(rollout.id, time.time())
+
+
+def _note_refusal(world: World, rollout: Rollout, error: Exception) -> None:
+    tags = {"rollout": rollout.id, "phase": str(Phase.FAILED), "decision": f"refused: {error}"}
+    with suppress(RegistryError):  # the reason is in our log and on the terminal too
+        world.registry.annotate(rollout.subject["model"], rollout.subject["candidate"], tags)
 
 
 def _facts(made: dict[str, Build]) -> dict[str, str]:

@@ -226,7 +226,7 @@ def _keep(stage: Stage) -> None:
         ("MLflow UI", f"{page} (in about 20 s)"),
         ("metrics", stage.metrics),
         ("predictions", stage.url),
-        ("history", f"{home} lockgate history flights"),
+        ("history", f"{home} {Path(sys.executable).with_name('lockgate')} history flights"),
         ("traffic", f"{sys.executable} {Path(__file__).with_name('replay.py')} --url {stage.url} --log more.jsonl"),
         ("stop it all", f"{sys.executable} {Path(__file__)} --dir {stage.root} --stop"),
     ):

@@ -211,6 +211,12 @@ class Workshop:
         with sqlite3.connect(self.root / "mlflow.db") as db:
             return dict(db.execute("select alias, version from registered_model_aliases").fetchall())
 
+    def tags(self, version: int) -> dict[str, str]:
+        with sqlite3.connect(self.root / "mlflow.db") as db:
+            return dict(
+                db.execute("select key, value from model_version_tags where version = ?", (version,)).fetchall()
+            )
+
     def cli(self, *args: str, timeout: float = 150) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "lockgate", *args],

@@ -13,7 +13,8 @@ import pytest
 pytestmark = [pytest.mark.scenario, pytest.mark.timeout(300)]
 
 
-def binomial_bounds(n: int, p: float, confidence: float = 0.99) -> tuple[float, float]:
+def binomial_bounds(n: int, p: float, confidence: float = 0.9999) -> tuple[float, float]:
+    """A right split leaves its 99 % bounds in one step of a hundred, as often as the salt is drawn; a test must not."""
     half = NormalDist().inv_cdf((1 + confidence) / 2) * (n * p * (1 - p)) ** 0.5 + 1
     return n * p - half, n * p + half
 
@@ -46,7 +47,7 @@ def test_a_good_challenger_gets_all_traffic_and_no_request_fails(workshop: Any) 
 
 
 def splits(workshop: Any, traffic: Any) -> None:
-    """The split of every canary step is within the 99 % bounds, per user: that is what the hash splits."""
+    """The split of every canary step is within its bounds, per user: that is what the hash splits."""
     windows = step_windows(workshop.events())
     assert len(windows) == 2
     for weight, start, end in windows:

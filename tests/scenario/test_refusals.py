@@ -25,6 +25,7 @@ def test_what_cannot_be_proven_is_not_served(workshop: Any, version: int, senten
     assert "Traceback" not in done.stderr
     assert workshop.processes() == []
     assert workshop.phase() == "failed/0"
+    assert sentence in workshop.tags(version)["lockgate.decision"]
     assert workshop.aliases() == {"champion": 1, "challenger": version}
 
 
