@@ -29,7 +29,6 @@ from lockgate.services.words import Bento
 
 _LOG = logging.getLogger("lockgate.drive")
 TICK = 1.0
-_DRIVEN = (Phase.PROGRESSING, Phase.WAITING)
 _DEATHS = 3
 """Of a candidate's replicas in one drive, before it is given up."""
 
@@ -45,15 +44,16 @@ class Healer:
     """Brings replicas back that died, beside the loop: a start takes seconds, and a tick must not wait for it."""
 
     world: World
+    facts: Mapping[str, str]
     deaths: dict[str, int] = field(default_factory=dict)
     _thread: threading.Thread | None = None
 
-    def look(self, facts: Mapping[str, str], sides: tuple[str, ...]) -> None:
+    def look(self) -> None:
         if self._thread is not None and self._thread.is_alive():
             return
         wanted = self.world.spec.service.replicas.min
-        for side in sides:
-            bento = bento_of(facts, side, self.world.spec.model.name)
+        for side in ("stable", "candidate"):
+            bento = bento_of(self.facts, side, self.world.spec.model.name)
             if len(self.world.served(bento.tag)) < wanted:
                 self.deaths[side] = self.deaths.get(side, 0) + 1
                 self._thread = threading.Thread(target=self._start, args=(bento, wanted), name="healer", daemon=True)
@@ -74,11 +74,10 @@ def drive(world: World, rollout: Rollout, me: str, watch: Watcher, *, outbox: Ou
 
     Raises `Fenced` when another driver took the rollout.
     """
-    healer = Healer(world)
+    facts = world.store.last(rollout.id).state.facts  # what was built does not change any more
+    healer = Healer(world, facts)
     with Outbox() if outbox is None else nullcontext(outbox) as out:
-        controller = Controller(
-            rollout, world.store, world.router, world.source, lambda: world.sides(_facts(world, rollout))
-        )
+        controller = Controller(rollout, world.store, world.router, world.source, lambda: world.sides(facts))
         try:
             return _loop(_Drive(world, rollout, controller, healer, out), me, watch)
         finally:
@@ -94,10 +93,6 @@ class _Drive:
     healer: Healer
     outbox: Outbox
     noted: str = ""
-
-
-def _facts(world: World, rollout: Rollout) -> Mapping[str, str]:
-    return world.store.last(rollout.id).state.facts
 
 
 def _loop(d: _Drive, me: str, watch: Watcher) -> State:
@@ -132,9 +127,8 @@ def _restart(d: _Drive, error: RouterError) -> None:
 
 def _turn(d: _Drive, me: str) -> Event:
     now = time.time()
-    before = d.world.store.last(d.rollout.id).state
-    if not before.phase.over and before.facts:
-        d.healer.look(before.facts, ("stable", "candidate"))
+    if not d.world.store.last(d.rollout.id).state.phase.over:
+        d.healer.look()
     event = d.controller.tick(me, now)
     state = event.state
     if state.phase is Phase.PROMOTING and (ready := _move_alias(d, event)):
@@ -143,7 +137,7 @@ def _turn(d: _Drive, me: str) -> Event:
     elif state.phase is Phase.ROLLING_BACK:  # the tick has verified that stable answers everything
         event = d.controller.record(event, Settled(), now)
         d.controller.conform(event.state, now)
-    if state.phase in _DRIVEN and d.healer.deaths.get("candidate", 0) > _DEATHS:
+    if state.phase.stepping and d.healer.deaths.get("candidate", 0) > _DEATHS:
         event = d.controller.record(event, Broke(f"the candidate's replicas died {_DEATHS} times"), now)
     return event
 

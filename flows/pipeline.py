@@ -50,21 +50,21 @@ async def drive_flow(rollout: str) -> str:
 @flow(name="sweep")
 async def sweep_flow(specs: list[str]) -> int:
     """Start drivers for rollouts that nobody drives, and releases for new challengers. How many were started."""
-    started = 0
-    for rollout_id, sequence in await asyncio.to_thread(_undriven):
-        started += await _start("drive/drive", {"rollout": rollout_id}, f"{rollout_id}:{sequence}:{_now()}")
-    for spec, key in await asyncio.to_thread(_challengers, specs):
-        started += await _start("release/release", {"spec": spec}, f"{key}:{_now()}")
-    return started
+    rollouts = await asyncio.to_thread(_undriven)
+    for rollout_id, sequence in rollouts:
+        await _start("drive/drive", {"rollout": rollout_id}, f"{rollout_id}:{sequence}:{_now()}")
+    challengers = await asyncio.to_thread(_challengers, specs)
+    for spec, key in challengers:
+        await _start("release/release", {"spec": spec}, f"{key}:{_now()}")
+    return len(rollouts) + len(challengers)
 
 
 def _now() -> int:
     return int(time.time() // _RETRY_SECONDS)
 
 
-async def _start(deployment: str, parameters: dict[str, Any], key: str) -> bool:
+async def _start(deployment: str, parameters: dict[str, Any], key: str) -> None:
     await arun_deployment(deployment, parameters=parameters, timeout=0, idempotency_key=key, as_subflow=False)
-    return True
 
 
 def _release(spec: str) -> str:
@@ -91,8 +91,8 @@ def _challengers(specs: list[str]) -> list[tuple[str, str]]:
     found = []
     for spec in specs:
         with world(load(Path(spec))) as it:
-            if new := challenger(it):
-                found.append((spec, new.key))
+            if key := challenger(it):
+                found.append((spec, key))
     return found
 
 

@@ -47,7 +47,7 @@ def share_of_candidate(spec: RolloutSpec, state: State) -> float:
     """Percent of live requests that the candidate answers in this state."""
     if state.phase in (Phase.PROMOTING, Phase.SUCCEEDED):
         return 100.0
-    if state.phase in (Phase.PROGRESSING, Phase.WAITING):
+    if state.phase.stepping:
         return weight(spec.steps[state.step]) * 100 / WHOLE
     return 0.0
 
@@ -55,7 +55,7 @@ def share_of_candidate(spec: RolloutSpec, state: State) -> float:
 def _step(spec: RolloutSpec, state: State, index: int) -> dict[str, Any]:
     step = spec.steps[index]
     reached = state.phase not in (Phase.PENDING, Phase.BUILDING)
-    going = state.phase in (Phase.PROGRESSING, Phase.WAITING)
+    going = state.phase.stepping
     if state.phase in (Phase.PROMOTING, Phase.SUCCEEDED):
         mark = "passed" if index <= state.step else "skipped"
     elif not reached or index > state.step or not state.facts:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from lockgate.flows.plan import versions
 from lockgate.flows.release import driver
 from lockgate.flows.world import World
@@ -16,17 +14,11 @@ def undriven(store: Store) -> list[Rollout]:
     return [r for r in store.rollouts() if r.closed_at is None and not driver(store, r)]
 
 
-@dataclass(frozen=True, slots=True)
-class Challenger:
-    version: str
-    key: str
-    """The same for two sweeps that see the same state: neither the spec nor the rollouts have changed between them."""
+def challenger(world: World) -> str | None:
+    """Names a candidate that no rollout of this spec has judged yet; None when there is none, or a rollout is open.
 
-
-def challenger(world: World) -> Challenger | None:
-    """A candidate that no rollout of this spec has judged yet; None while a rollout is open.
-
-    A version that was rolled back or refused is not tried again by itself: a person runs it, or changes the spec.
+    The name is the same for two sweeps between which neither the spec nor the rollouts have changed. A version that was
+    rolled back or refused is not tried again by itself: a person runs it, or changes the spec.
     """
     if world.store.open_of(world.spec.name) is not None:
         return None
@@ -38,4 +30,4 @@ def challenger(world: World) -> Challenger | None:
     judged = any(r.subject["candidate"] == candidate.version and r.document == world.spec.document for r in rollouts)
     if judged or candidate.version == stable.version:
         return None
-    return Challenger(candidate.version, f"{world.spec.name}:{candidate.version}:{world.spec.digest}:{len(rollouts)}")
+    return f"{world.spec.name}:{candidate.version}:{world.spec.digest}:{len(rollouts)}"

@@ -17,8 +17,6 @@ from lockgate.rollout.state import Broke, Built, Commanded, Ending, Happening, J
 from lockgate.rollout.verdict import Verdict
 from lockgate.rollout.words import WHOLE, Endpoint, Outcome, Phase, Routes
 
-_DRIVEN = (Phase.PROGRESSING, Phase.WAITING)
-
 
 def advance(spec: RolloutSpec, state: State, happening: Happening, now: float) -> State:
     """The state after `happening` at `now`. Raises `NotNow` where the phase does not allow it."""
@@ -56,7 +54,7 @@ def routes(spec: RolloutSpec, state: State, sides: Mapping[str, tuple[Endpoint, 
         return Routes(stable=candidate, salt=salt)
     if state.phase is Phase.PROMOTING:
         return Routes(stable, candidate, weight=WHOLE, salt=salt)
-    if state.phase in _DRIVEN:
+    if state.phase.stepping:
         step = spec.steps[state.step]
         return Routes(stable, candidate, weight=weight(step), mirror=mirror(step), salt=salt)
     if state.phase is Phase.ROLLING_BACK:
@@ -83,7 +81,7 @@ def _expect(state: State, phase: Phase) -> State:
 
 
 def _judged(spec: RolloutSpec, state: State, verdict: Verdict, now: float) -> State:
-    if state.phase not in _DRIVEN:
+    if not state.phase.stepping:
         return state
     if verdict.outcome is Outcome.FAIL:
         return _back(state, verdict.reason, "gate", now)
@@ -117,7 +115,7 @@ def _commanded(state: State, said: Commanded, now: float) -> State:
     who = f"{said.command} by {said.by}" + (f": {said.comment}" if said.comment else "")
     if said.command == "abort" and state.phase in (Phase.PENDING, Phase.BUILDING):
         return replace(state, phase=Phase.FAILED, since=now, reason=who, ending="by_hand")
-    if state.phase not in _DRIVEN:
+    if not state.phase.stepping:
         raise NotNow(f"cannot {said.command}: the rollout is {state.phase}")
     match said.command:
         case "abort":
@@ -136,7 +134,7 @@ def _broke(state: State, happening: Broke, now: float) -> State:
     if state.phase in (Phase.PENDING, Phase.BUILDING):
         ending: Ending = "refused" if happening.refused else "broken"
         return replace(state, phase=Phase.FAILED, since=now, reason=happening.reason, ending=ending)
-    if state.phase in (*_DRIVEN, Phase.PROMOTING):
+    if state.phase.stepping or state.phase is Phase.PROMOTING:
         return _back(state, happening.reason, "broken", now)
     return state
 

@@ -24,7 +24,6 @@ LEASE = 15.0
 """Seconds that a controller which says nothing more is believed to live."""
 
 Sides = Mapping[str, tuple[Endpoint, ...]]
-_MEASURED = (Phase.PROGRESSING, Phase.WAITING)
 _UNROUTED = (Phase.PENDING, Phase.BUILDING, Phase.FAILED)
 """Traffic is as it was before the rollout."""
 
@@ -47,7 +46,7 @@ class Controller:
             holder = self._store.holder(self.rollout.id, now) or "another controller"
             raise Fenced(f"{self.rollout.id} is driven by {holder}")
         last = self._store.last(self.rollout.id)
-        if last.state.phase in _MEASURED:
+        if last.state.phase.stepping:
             last = self._weigh(last, now)
         self.conform(last.state, now)
         return last
@@ -64,7 +63,7 @@ class Controller:
             return  # its replicas are coming back; whatever is served now, nothing better can be
         if self._router.applied() != wanted:
             self._router.apply(wanted)
-        if state.phase in _MEASURED:
+        if state.phase.stepping:
             progress = self._store.progress(self.rollout.id)
             if progress is None or progress.index != state.step:
                 with suppress(SourceDown):  # the next tick begins the step instead

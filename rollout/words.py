@@ -24,6 +24,11 @@ class Phase(StrEnum):
     FAILED = "failed"
 
     @property
+    def stepping(self) -> bool:
+        """In the steps: measured, judged, and open to a person's word."""
+        return self in (Phase.PROGRESSING, Phase.WAITING)
+
+    @property
     def over(self) -> bool:
         return self in (Phase.SUCCEEDED, Phase.ROLLED_BACK, Phase.FAILED)
 
