@@ -85,5 +85,5 @@ def _port(address: str) -> dict[str, str]:
 
 def _does(stable: ModelVersion, candidate: ModelVersion) -> str:
     if stable.version == candidate.version:
-        return "nothing: stable and candidate are the same version"
+        return "nothing, unless `service` was changed: stable and candidate are the same version"
     return f"rolls {candidate} out against version {stable.version}"

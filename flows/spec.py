@@ -92,7 +92,8 @@ class Spec(BaseModel):
     @property
     def service_digest(self) -> str:
         """12 hexadecimal digits that change when the service is to be built differently."""
-        return _digest(self.service.model_dump(mode="json"))
+        how_many = {"replicas": True, "ready_within": True, "compile": {"limits"}}
+        return _digest(self.service.model_dump(mode="json", exclude=how_many))
 
     def hide(self, text: str) -> str:
         """`text` with what came from the environment replaced by the variable's `${NAME}`."""
