@@ -23,6 +23,8 @@ def plan(spec: Spec) -> dict[str, Any]:
         "stable": _version(spec.model.stable, stable),
         "candidate": _version(spec.model.candidate, candidate),
         "targets": list(spec.service.compile.targets),
+        "precision": list(spec.service.compile.precision),
+        "objective": spec.service.compile.objective.model_dump(mode="json", exclude_none=True),
         "parity": spec.service.compile.parity.model_dump(mode="json"),
         "replicas": spec.service.replicas.min,
         "steps": [_step(step) for step in spec.rollout.steps],

@@ -84,7 +84,7 @@ def _xgboost(fetched: FetchedModel, file: Path, model_class: str) -> Any:
     if model_class not in _XGBOOST:
         raise Unusable(_own_class(fetched, model_class))
     native = getattr(xgboost, model_class.rpartition(".")[2])()
-    known = file.suffix in (".json", ".ubj")  # MLflow's third format, xgb, is the second under a name that makes it warn
+    known = file.suffix in (".json", ".ubj")  # MLflow's third format, xgb, is ubj under a name that makes it warn
     native.load_model(str(file) if known else bytearray(file.read_bytes()))
     if "c" in (_booster(native).feature_types or ()):
         raise Unusable(_categories(fetched))

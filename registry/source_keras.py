@@ -9,7 +9,8 @@ import importlib.util
 import os
 import sys
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +35,8 @@ def load(fetched: FetchedModel, options: Mapping[str, Any], trust: Trust) -> Sou
         raise Untrusted(environment_sentence(fetched.version))
     objects = _objects(file.parent, fetched.path, options) if code else {}
     keras = _keras(str(options.get("keras_backend", "")))
-    before = "tensorflow" in sys.modules
-    with keras.device("cpu"):
+    with keras.device("cpu"), _alone(keras):
         native = keras.saving.load_model(file, custom_objects=objects, compile=False, safe_mode=not code)
-    if keras.backend.backend() == "torch" and "tensorflow" in sys.modules and not before:
-        raise Unusable(
-            "Layers of this model need TensorFlow whatever Keras's backend is (those that take strings do), and it "
-            "does not live in one process with torch. Set KERAS_BACKEND=tensorflow."
-        )
     found = inputs(fetched.signature)
     names = _arguments(native, found)
 
@@ -89,6 +84,24 @@ def _keras(logged: str) -> Any:
     import keras
 
     return keras
+
+
+@contextmanager
+def _alone(keras: Any) -> Iterator[None]:
+    """Keras on torch imports TensorFlow where it is installed; the two do not live in one process."""
+    if keras.backend.backend() != "torch" or "tensorflow" in sys.modules:
+        yield
+        return
+    sys.modules["tensorflow"] = None  # type: ignore[assignment]
+    try:
+        yield
+    except ImportError as error:
+        raise Unusable(
+            f"The model does not load on Keras's torch backend ({error}), and TensorFlow does not live in one process "
+            "with torch. Set KERAS_BACKEND=tensorflow."
+        ) from error
+    finally:
+        del sys.modules["tensorflow"]
 
 
 def _config(file: Path) -> bytes:

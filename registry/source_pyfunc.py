@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,7 +20,10 @@ def load(fetched: FetchedModel, flavour: Mapping[str, Any], trust: Trust) -> Sou
     stored, _ = storage(flavour)
     if not trust.pickle:
         raise Untrusted(pickle_sentence(fetched.version, "pyfunc", stored))
-    native = quiet_import("mlflow.pyfunc").load_model(str(fetched.path), suppress_warnings=True)
+    pyfunc = quiet_import("mlflow.pyfunc")
+    with warnings.catch_warnings():  # of type hints that the code has, or has not
+        warnings.simplefilter("ignore")
+        native = pyfunc.load_model(str(fetched.path), suppress_warnings=True)
     found = inputs(fetched.signature)
     named = fetched.signature["inputs"][0].get("name") is not None
 

@@ -81,3 +81,6 @@ class Registry(Protocol):
 
     def annotate(self, name: str, version: str, tags: Mapping[str, str]) -> None:
         """Set `lockgate.*` tags on the version; keys are given without the prefix."""
+
+    def record(self, version: ModelVersion, folder: str, files: Mapping[str, bytes]) -> None:
+        """Keep files with the version, under `lockgate/<folder>` of the run that logged it. Raises `RegistryDown`."""

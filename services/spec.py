@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
 
 from lockgate.monitoring.units import Bytes, Seconds, Share, seconds_text
 from lockgate.services.compile import words
@@ -47,25 +55,36 @@ class Parity(_Section):
     rows: int = Field(default=256, ge=1, le=100_000, description="Rows of the calibration sample.")
 
 
+def _listed(value: object) -> object:
+    """One number stands for a list of it."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return (value,)
+    return tuple(value) if isinstance(value, list) else value
+
+
+_ROWS = {"type": "integer", "minimum": 1}
+BatchSizes = Annotated[
+    tuple[int, ...],
+    BeforeValidator(_listed),
+    WithJsonSchema({"anyOf": [_ROWS, {"type": "array", "items": _ROWS, "minItems": 1}]}),
+]
+
+
 class Objective(_Section):
     """What the winner has least of, and what it must not exceed."""
 
     minimize: Literal["latency_p50", "latency_p99", "seconds_per_row", "memory", "load_time", "size"] = Field(
         default="latency_p50", description="Figure that decides; `seconds_per_row` is throughput."
     )
-    batch_size: int | tuple[int, ...] = Field(
-        default=1, description="Rows of a call that is measured; several are weighed alike (geometric mean)."
+    batch_size: BatchSizes = Field(
+        default=(1,), description="Rows of a call that is measured; several are weighed alike (geometric mean)."
     )
     max_memory: Bytes | None = Field(default=None, description="Of a fresh process with the warm artifact.")
     max_load_time: Seconds | None = Field(default=None, description="From a process's start to its first answer.")
 
-    @property
-    def batch_sizes(self) -> tuple[int, ...]:
-        return (self.batch_size,) if isinstance(self.batch_size, int) else self.batch_size
-
     @model_validator(mode="after")
-    def _positive(self) -> Self:
-        if not self.batch_sizes or min(self.batch_sizes) < 1:
+    def _has_rows(self) -> Self:
+        if not self.batch_size or min(self.batch_size) < 1:
             raise ValueError("batch_size: a call has at least one row; write 1, or a list like [1, 8, 32]")
         return self
 
@@ -138,7 +157,7 @@ class ServiceSpec(_Section):
             tolerance=Tolerance(**wanted.parity.model_dump()),
             objective=words.Objective(
                 wanted.objective.minimize,
-                wanted.objective.batch_sizes,
+                wanted.objective.batch_size,
                 wanted.objective.max_memory,
                 wanted.objective.max_load_time,
             ),
@@ -149,7 +168,7 @@ class ServiceSpec(_Section):
 
     @model_validator(mode="after")
     def _batches_are_made(self) -> Self:
-        largest = max(self.compile.objective.batch_sizes)
+        largest = max(self.compile.objective.batch_size)
         if largest > self.batching.max_batch_size:
             raise ValueError(
                 f"compile.objective.batch_size: {largest} rows are never in one call, for batching.max_batch_size is "

@@ -34,7 +34,12 @@ def load(path: Path) -> dict[str, Arrays]:
 
 
 def _text(value: Array) -> Array:
-    return np.array([json.dumps(item, default=str) for item in value.flat], dtype=str).reshape(value.shape)
+    return np.array([json.dumps(item, default=_plain) for item in value.flat], dtype=str).reshape(value.shape)
+
+
+def _plain(item: object) -> object:
+    """A number of numpy's stays one: as text it would differ from the same number."""
+    return item.item() if isinstance(item, np.generic) else str(item)
 
 
 def _objects(value: Array) -> Array:

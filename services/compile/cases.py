@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .sample import measures
 from .words import Array, Arrays, Input
 
 SAMPLE = "sample"
@@ -36,7 +37,7 @@ def first(x: Arrays, n: int) -> Arrays:
 
 def strided(x: Arrays) -> Arrays:
     """The same values, not contiguous: compiled kernels were seen to misread such arrays without an error."""
-    return {name: np.repeat(value, 2, axis=0)[::2] for name, value in x.items()}
+    return {name: _strided(value) for name, value in x.items()}
 
 
 def tried(sample: Case, edges: tuple[Case, ...], max_batch: int) -> Iterator[Case]:
@@ -51,8 +52,7 @@ def tried(sample: Case, edges: tuple[Case, ...], max_batch: int) -> Iterator[Cas
 
 def edges(sample: Arrays, inputs: tuple[Input, ...]) -> dict[str, Arrays]:
     """Inputs of each edge case; whether the source accepts them is for the source to say."""
-    found = {ZEROS: {name: np.zeros_like(value[:2]) for name, value in sample.items() if value.dtype != object}}
-    found[ZEROS] |= {name: value[:2] for name, value in sample.items() if value.dtype == object}
+    found = {ZEROS: {name: _zero(value[:2]) for name, value in sample.items()}}
     if any(value.dtype.kind in "fiu" for value in sample.values()):
         found[EXTREMES] = {name: _extreme(value) for name, value in sample.items()}
     optional = {i.name for i in inputs if not i.required and np.dtype(i.dtype).kind == "f"}
@@ -61,12 +61,22 @@ def edges(sample: Arrays, inputs: tuple[Input, ...]) -> dict[str, Arrays]:
     return found
 
 
+def _strided(value: Array) -> Array:
+    """In the last dimension too, for one row is contiguous whatever the distance to the next."""
+    apart = np.repeat(value, 2, axis=0)[::2]
+    return apart if value.ndim == 1 else np.repeat(apart, 2, axis=-1)[..., ::2]
+
+
+def _zero(value: Array) -> Array:
+    return np.zeros_like(value) if value.dtype.kind in "fiu" else value
+
+
 def _extreme(value: Array) -> Array:
     """Four rows: smallest, largest, and for measured floats far below and far above."""
     if value.dtype.kind not in "fiu":
         return np.ascontiguousarray(value[np.arange(4) % len(value)])
-    low, high = value.min(axis=0), value.max(axis=0)
-    if value.dtype.kind != "f" or bool((value == np.trunc(value)).all()):  # codes: nothing lies beyond
+    low, high = np.fmin.reduce(value, axis=0), np.fmax.reduce(value, axis=0)  # of what is not missing
+    if not measures(value):  # codes: nothing lies beyond
         return np.stack([low, high, low, high])
     reach = _BEYOND * (high - low)
     return np.stack([low, high, low - reach, high + reach]).astype(value.dtype)

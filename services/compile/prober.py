@@ -36,15 +36,16 @@ class Prober:
         """Seconds of each call with this many rows."""
         return list(self._order("time", batch=batch, seconds=seconds, least=least))
 
-    def memory(self) -> int:
-        return int(self._order("memory"))
+    def memory(self, batch: int) -> int:
+        """Bytes resident, with the artifact loaded and warm for batches of this size."""
+        return int(self._order("memory", batch=batch))
 
     def _order(self, do: str, **what: Any) -> Any:
         assert self._process.stdin is not None  # noqa: S101 - `started` asks for the pipes
         try:
             self._process.stdin.write(json.dumps({"do": do, **what}).encode() + b"\n")
             self._process.stdin.flush()
-        except OSError:
+        except (OSError, ValueError):  # broken, or closed with the process
             raise self._gone() from None
         return self._answer(do)
 

@@ -8,6 +8,8 @@ from .words import Array, Arrays
 
 MOST_BYTES = 64 * 2**20
 _SPREAD = 0.1
+
+
 def sample(example: Arrays, rows: int, seed: int = 0) -> Arrays:
     """The example's rows, then rows made from them column by column, `rows` in all, at least 2; dtypes are kept.
 
@@ -24,13 +26,16 @@ def _extended(value: Array, count: int, rng: np.random.Generator) -> Array:
     if len(value) >= count:
         return value[:count]
     shape = (count - len(value), *value.shape[1:])
-    made = _between(value, shape, rng) if value.dtype.kind == "f" and _measures(value) else _drawn(value, shape, rng)
+    made = _between(value, shape, rng) if measures(value) else _drawn(value, shape, rng)
     return np.concatenate([value, made.astype(value.dtype)])
 
 
-def _measures(value: Array) -> bool:
-    """Not codes in disguise: between two whole numbers may be a category that the model refuses."""
-    return bool((value != np.trunc(value)).any())
+def measures(value: Array) -> bool:
+    """Floats, and not codes in disguise: between two whole numbers may be a category that the model refuses."""
+    if value.dtype.kind != "f":
+        return False
+    known = value[np.isfinite(value)]
+    return bool((known != np.trunc(known)).any())
 
 
 def _drawn(value: Array, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
@@ -43,4 +48,5 @@ def _between(value: Array, shape: tuple[int, ...], rng: np.random.Generator) -> 
     low, high = _drawn(value, shape, rng), _drawn(value, shape, rng)
     if len(value) == 1:  # one row has no range; a tenth of each value stands for it
         low, high = low * (1 - _SPREAD), high * (1 + _SPREAD)
-    return np.asarray(low + (high - low) * rng.random(shape))
+    with np.errstate(invalid="ignore"):  # between infinities
+        return np.asarray(low + (high - low) * rng.random(shape))

@@ -49,10 +49,12 @@ def load(folder: Path, manifest: Mapping[str, Any], threads: int | None) -> Tens
     """Raises when Keras was imported before on another backend: a process has one."""
     backend = manifest["backend"]
     os.environ["KERAS_BACKEND"] = backend
-    library = setup.start(manifest, threads) if backend == "tensorflow" else _torch(manifest, threads)
-    call = caller(_model(folder, manifest, backend), manifest["form"], manifest["feeds"])
+    library = setup.start(manifest, threads, keras=True) if backend == "tensorflow" else _torch(manifest, threads)
     if backend == "torch":
+        with setup.without("tensorflow"):  # Keras imports it where it is installed
+            call = caller(_model(folder, manifest, backend), manifest["form"], manifest["feeds"])
         return TorchEngine(library, call, manifest)
+    call = caller(_model(folder, manifest, backend), manifest["form"], manifest["feeds"])
     return TensorFlowEngine(library, _traced(library, call, manifest) if manifest["traced"] else call, manifest)
 
 

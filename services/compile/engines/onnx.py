@@ -14,8 +14,8 @@ from . import feeds
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
 TENSORRT = "TensorrtExecutionProvider"
-Provider = str | Sequence[Any]
-"""A name, or a name and its options."""
+Provider = str | list[Any]
+"""A name, or `[name, options]`."""
 
 
 class OnnxEngine:

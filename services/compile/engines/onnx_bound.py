@@ -7,6 +7,8 @@ from functools import lru_cache
 from threading import Lock
 from typing import Any
 
+import numpy as np
+
 from ..words import Array, Arrays
 from . import feeds
 from .onnx import OnnxEngine
@@ -38,7 +40,7 @@ class BoundEngine(OnnxEngine):
         binding = self._session.io_binding()
         buffers = {}
         for name, shape, dtype in key:
-            buffers[name] = OrtValue.ortvalue_from_shape_and_type(shape, dtype, self._device, 0)
+            buffers[name] = OrtValue.ortvalue_from_shape_and_type(shape, np.dtype(dtype).type, self._device, 0)
             binding.bind_ortvalue_input(name, buffers[name])
         for name in self._wanted:
             binding.bind_output(name, self._device)

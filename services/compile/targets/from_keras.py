@@ -5,12 +5,14 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
 from .. import fingerprint, source
 from ..engines.feeds import feed
+from ..engines.tf import without
 from ..errors import Unsupported
 from ..words import FULL, About, Device, Model, Precision
 
@@ -34,6 +36,13 @@ def _refuses(precision: Precision, device: Device) -> str | None:
     if precision == "bf16" and not any(flag.endswith("bf16") for flag in fingerprint.cpu_features()):
         return "this CPU has no bf16 arithmetic"
     return None
+
+
+def alone() -> AbstractContextManager[None]:
+    """Keras on torch imports TensorFlow where it is installed, to see whether it got one of its objects."""
+    import keras
+
+    return without("tensorflow") if keras.backend.backend() == "torch" else nullcontext()
 
 
 def fed(model: Model) -> tuple[str, list[dict[str, Any]]]:
@@ -86,8 +95,9 @@ def lowered(native: Any, precision: Precision) -> Any:
         return type(layer).from_config(config if layer.name in last else config | {"dtype": _POLICIES[precision]})
 
     try:
-        found = keras.models.clone_model(native, clone_function=again)
-        found.set_weights(native.get_weights())
+        with alone():
+            found = keras.models.clone_model(native, clone_function=again)
+            found.set_weights(native.get_weights())
     except (ValueError, TypeError, AttributeError) as error:
         raise Unsupported(f"its layers cannot be made again in {precision} ({str(error).splitlines()[0]})") from error
     return found
@@ -98,7 +108,8 @@ def write(model: Model, native: Any, into: Path) -> dict[str, Any]:
     if native is model.native and model.about.storage.startswith("keras"):
         shutil.copyfile(model.about.file, into / "model.keras")
     else:
-        native.save(into / "model.keras")
+        with alone():
+            native.save(into / "model.keras")
     found: dict[str, Any] = {"file": "model.keras"}
     if model.about.storage == "keras":
         return found

@@ -33,7 +33,7 @@ def write(model: Model, path: Path) -> list[dict[str, Any]]:
     example = {k: np.resize(v, (_ROWS, *v.shape[1:])) for k, v in model.about.example.items()}
     arguments = tuple(torch.from_numpy(take(fed, example)) for fed in feeds)
     free = (tuple({0: torch.export.Dim("batch")} for _ in arguments),)
-    with torch.no_grad():
+    with torch.no_grad(), from_keras.alone():
         program = torch.export.export(_module(model.native, form, feeds, names), arguments, dynamic_shapes=free)
     exported = torch.onnx.export(program, dynamo=True, verbose=False, report=False, output_names=names)
     if exported is None:

@@ -16,13 +16,16 @@ NEEDS = ("torch", "onnxscript")
 _ROWS = 5
 """Of the traced example. torch.export freezes sizes 0 and 1, so an example of one row must never be traced as it is."""
 
+ATTENTION = 23
+"""The first opset with an operator for attention; before it attention is spelt out."""
 
-def write(model: Model, path: Path) -> list[dict[str, Any]]:
-    """Write the ONNX file; returns what feeds each of its inputs."""
+
+def write(model: Model, path: Path, opset: int | None = None) -> list[dict[str, Any]]:
+    """Write the ONNX file; returns what feeds each of its inputs. The exporter chooses the opset unless told."""
     import torch
 
     feeds = source.tensors(model)
-    exported = torch.onnx.export(_program(model, feeds), dynamo=True, verbose=False, report=False)
+    exported = torch.onnx.export(_program(model, feeds), dynamo=True, verbose=False, opset_version=opset)
     if exported is None:
         raise RuntimeError("torch.onnx.export returned nothing")
     exported.save(str(path))

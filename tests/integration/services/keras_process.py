@@ -41,7 +41,6 @@ ON_TORCH = {
     "two": ("keras-torch fp32", "onnxruntime fp32"),
     "words": (),
 }
-"""Tried in this order; `words` last: it brings TensorFlow in."""
 
 
 def tensor(name: str, *shape: int, dtype: str = "float32") -> dict[str, Any]:
