@@ -84,18 +84,21 @@ def _error(name: str) -> type[Exception]:
 
 
 def _work(document: dict[str, Any], version: ModelVersion, say: Callable[[str], None]) -> Build:
+    from lockgate.flows import compiled
     from lockgate.registry.mlflow_registry import MlflowRegistry
-    from lockgate.services.build import compile_model
+    from lockgate.services.build import look, require
     from lockgate.services.package import package
 
     spec, where = Spec.of(document), home()
     say(f"fetching {version}")
-    fetched = MlflowRegistry(where.models).fetch(version)
-    found = compile_model(fetched, spec.model.trust, spec.service, where.artifacts, say)
-    assert found.chosen is not None  # noqa: S101 - it raises when nothing was chosen
-    say(f"packaging {version} as {found.chosen.candidate}")
+    registry = MlflowRegistry(where.models)
+    fetched = registry.fetch(version)
+    found = look(fetched, spec.model.trust, spec.service.options(), where.artifacts, say)
+    compiled.record(found, version, registry, say)
+    chosen = require(found, fetched)
+    say(f"packaging {version}: {compiled.sentence(found)}")
     bento = package(fetched, found, name=spec.name, spec=spec.service, spec_hash=spec.service_digest)
-    return Build(bento, found.chosen.parity, found.rows)
+    return Build(bento, chosen.parity, found.rows)
 
 
 def main() -> None:

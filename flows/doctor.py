@@ -35,7 +35,16 @@ class Check:
 
 def checks(file: Path | None) -> list[Check]:
     """Every part, the missing ones with what to do. `file`: a spec, whose ports and registry are looked at too."""
-    found = [_python(), *map(_required, _REQUIRED), *map(_extra, _EXTRAS), _envoy(), _compiler(), _gpu(), _state(), _prefect()]
+    found = [
+        _python(),
+        *map(_required, _REQUIRED),
+        *map(_extra, _EXTRAS),
+        _envoy(),
+        _compiler(),
+        _gpu(),
+        _state(),
+        _prefect(),
+    ]
     return found + (_spec(file) if file else [])
 
 

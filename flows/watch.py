@@ -16,8 +16,9 @@ from lockgate.rollout.store import Event, Rollout, Store
 
 
 class Terminal:
-    def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(highlight=False)
+    def __init__(self, console: Console | None = None, *, quiet: bool = False) -> None:
+        """`quiet` leaves standard output to somebody else: lines go to standard error."""
+        self._console = console or Console(highlight=False, stderr=quiet)
         self._live: Live | None = None
 
     def __enter__(self) -> Self:
@@ -36,6 +37,13 @@ class Terminal:
         for more in rest:
             line.append(f"\n         {more}", style="dim")
         self._console.print(line, soft_wrap=True)
+
+    @property
+    def width(self) -> int:
+        return self._console.width
+
+    def print(self, what: RenderableType) -> None:
+        self._console.print(what)
 
     def show(self, now: RenderableType) -> None:
         """Keep `now` in view below the lines. Anywhere but on a terminal, nothing is shown."""

@@ -92,16 +92,20 @@ def _xgboost(fetched: FetchedModel, file: Path, model_class: str) -> Any:
 
 
 def _xgboost_answer(fetched: FetchedModel, native: Any) -> Answer:
+    """The columns are in order by then, and a matrix has no names to validate."""
     import xgboost
 
     if isinstance(native, xgboost.Booster):
         return lambda rows: {"prediction": native.predict(xgboost.DMatrix(rows), validate_features=False)}
     if not isinstance(native, xgboost.XGBClassifier):
-        return lambda rows: {"prediction": native.predict(rows)}
+        return lambda rows: {"prediction": native.predict(rows, validate_features=False)}
     told = json.loads(native.get_booster().save_config())["learner"]["learner_model_param"]
     if int(told.get("num_target", 1)) > 1:
         raise Unusable(f"{fetched.version} answers several labels at once; log one model per label.")
-    return lambda rows: {"label": native.predict(rows), "probabilities": native.predict_proba(rows)}
+    return lambda rows: {
+        "label": native.predict(rows, validate_features=False),
+        "probabilities": native.predict_proba(rows, validate_features=False),
+    }
 
 
 def _lightgbm(fetched: FetchedModel, file: Path, stored: str) -> Any:
@@ -163,10 +167,11 @@ def _order(fetched: FetchedModel, names: Sequence[str], count: int) -> tuple[Inp
             f"{fetched.version} takes numbers, but the signature has {', '.join(unfit)} as text or dates; turn them "
             "into numbers before the model, and log it with those as input_example."
         )
-    if found[0].column and len(found) != count:
+    width = len(found) if found[0].column else found[0].shape[-1]
+    if width != count:
         raise Unusable(
-            f"The signature of {fetched.version} has {len(found)} columns, its trees were grown on {count}; log it "
-            "again with the training data's columns as input_example."
+            f"The signature of {fetched.version} has {width} columns, its trees were grown on {count}; log it again "
+            "with the training data's columns as input_example."
         )
     by_name = {i.name: i for i in found}
     return tuple(by_name[n] for n in names) if set(names) == set(by_name) else found

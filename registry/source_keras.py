@@ -35,7 +35,7 @@ def load(fetched: FetchedModel, options: Mapping[str, Any], trust: Trust) -> Sou
         raise Untrusted(environment_sentence(fetched.version))
     objects = _objects(file.parent, fetched.path, options) if code else {}
     keras = _keras(str(options.get("keras_backend", "")))
-    with keras.device("cpu"), _alone(keras):
+    with keras.device("cpu"), _alone(keras), _last_word():
         native = keras.saving.load_model(file, custom_objects=objects, compile=False, safe_mode=not code)
     found = inputs(fetched.signature)
     names = _arguments(native, found)
@@ -95,13 +95,24 @@ def _alone(keras: Any) -> Iterator[None]:
     sys.modules["tensorflow"] = None  # type: ignore[assignment]
     try:
         yield
-    except ImportError as error:
-        raise Unusable(
-            f"The model does not load on Keras's torch backend ({error}), and TensorFlow does not live in one process "
-            "with torch. Set KERAS_BACKEND=tensorflow."
-        ) from error
     finally:
         del sys.modules["tensorflow"]
+
+
+@contextmanager
+def _last_word() -> Iterator[None]:
+    """Keras wraps an error in the whole configuration, once for each level, and ends with what went wrong."""
+    try:
+        yield
+    except Exception as error:
+        said = str(error).strip().splitlines()
+        reason = said[-1].removeprefix("Exception encountered: ").rstrip(".") if said else type(error).__name__
+        if "requires TensorFlow" in reason:
+            raise Unusable(
+                f"The model does not load on Keras's torch backend: {reason.partition('.')[0]}, which does not live "
+                "in one process with torch. Set KERAS_BACKEND=tensorflow."
+            ) from error
+        raise RuntimeError(reason) from error
 
 
 def _config(file: Path) -> bytes:

@@ -10,7 +10,7 @@ from lockgate.registry.spec import Trust
 from lockgate.registry.words import FetchedModel
 from lockgate.services.compile.errors import Lost, Unservable
 from lockgate.services.compile.search import search
-from lockgate.services.compile.words import Row, Search
+from lockgate.services.compile.words import Artifact, Options, Row, Search
 from lockgate.services.errors import NoTarget, ParityFailed
 from lockgate.services.opened import about, opened
 from lockgate.services.spec import ServiceSpec
@@ -24,16 +24,22 @@ def compile_model(fetched: FetchedModel, trust: Trust, spec: ServiceSpec, cache:
     Raises `ParityFailed` when no candidate is left and one of them differed, naming the largest difference, or when
     the source itself cannot be served in batches; else `NoTarget`. And what loading the model raises.
     """
-    found = look(fetched, trust, spec, cache, say)
-    if found.chosen is None:
-        raise _nothing_left(str(fetched.version), found.rows)
+    found = look(fetched, trust, spec.options(), cache, say)
+    require(found, fetched)
     return found
 
 
-def look(fetched: FetchedModel, trust: Trust, spec: ServiceSpec, cache: Path, say: Say) -> Search:
+def require(found: Search, fetched: FetchedModel) -> Artifact:
+    """What was chosen. Raises as `compile_model` does when nothing was."""
+    if found.chosen is None:
+        raise _nothing_left(str(fetched.version), found.rows)
+    return found.chosen
+
+
+def look(fetched: FetchedModel, trust: Trust, options: Options, cache: Path, say: Say) -> Search:
     """As `compile_model`, but a search that chose nothing is returned with its table."""
     try:
-        return search(about(fetched), partial(opened, fetched, trust), spec.options(), cache, say)
+        return search(about(fetched), partial(opened, fetched, trust), options, cache, say)
     except Unservable as refused:
         raise ParityFailed(f"{refused}.") from refused
     except Lost as lost:

@@ -18,9 +18,7 @@ def about(fetched: FetchedModel) -> About:
         raise NoTarget(f"{fetched.version} cannot be served: {bad}.") from bad
     inputs = tuple(Input(f.name, f.dtype, f.shape, f.column, f.required) for f in schema.fields)
     rows = len(next(iter(fetched.example.values())))
-    example = {
-        f.name: fetched.example[f.name] if f.name in fetched.example else f.missing(rows) for f in schema.fields
-    }
+    example = {f.name: fetched.example[f.name] if f.name in fetched.example else f.missing(rows) for f in schema.fields}
     return About(str(fetched.version), fetched.digest, fetched.flavour, "", fetched.path, inputs, example)
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from lockgate.registry.words import FetchedModel
 from lockgate.services import digest
+from lockgate.services.compile import table
 from lockgate.services.compile.words import Artifact, Search
 from lockgate.services.errors import PackagingFailed
 from lockgate.services.packing import INSIDE
@@ -67,9 +68,7 @@ def packaged(tag: str) -> Bento | None:
         return None
 
 
-def _job(
-    model: FetchedModel, found: Search, artifact: Artifact, under: tuple[str, ServiceSpec, str]
-) -> dict[str, Any]:
+def _job(model: FetchedModel, found: Search, artifact: Artifact, under: tuple[str, ServiceSpec, str]) -> dict[str, Any]:
     """Everything the builder needs, as JSON values. The version follows from what goes in, so a repeat finds it."""
     name, spec, spec_hash = under
     fallback = found.fallback
@@ -99,6 +98,7 @@ def _job(
         "artifact": str(artifact.path),
         "fallback": str(fallback.path) if fallback else "",
         "reference": str(found.reference),
+        "table": table.values(found),
         "about": {
             "signature": dict(model.signature),
             "inputs": [f.name for f in Schema.of(model.signature["inputs"], tuple(model.example)).fields],

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-
 INSIDE = "lockgate_services"
 """What this package is called inside a bento, where `compile` and `serving` are all that is left of it."""
 
@@ -47,6 +46,7 @@ def _store(job: Mapping[str, Any]) -> str:
         (place / "reference").mkdir()
         for name in ("cases.npz", "few.npz"):
             shutil.copyfile(Path(job["reference"]) / name, place / "reference" / name)
+        (place / "table.json").write_text(json.dumps(job["table"], indent=1), encoding="utf-8")
         (place / "service.json").write_text(json.dumps(job["about"], indent=1), encoding="utf-8")
     return tag
 

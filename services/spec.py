@@ -148,7 +148,7 @@ class ServiceSpec(_Section):
     timeout: Seconds = Field(default=10.0, description="A request that takes longer is answered with 504.")
     ready_within: Seconds = Field(default=120.0, description="A replica that is not ready by then is given up.")
 
-    def options(self, device: str | None = None) -> Options:
+    def options(self, device: str | None = None, *, thorough: bool = False) -> Options:
         """The search that this section asks for; `device` overrides its own."""
         wanted = self.compile
         return Options(
@@ -164,6 +164,7 @@ class ServiceSpec(_Section):
             limits=Limits(wanted.limits.time, wanted.limits.memory),
             max_batch=self.batching.max_batch_size,
             threads=threads(),
+            thorough=thorough,
         )
 
     @model_validator(mode="after")

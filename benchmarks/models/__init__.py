@@ -69,7 +69,8 @@ def about(name: str, folder: Path, rows: int) -> About:
     """What is known of a model that `prepare` has written into `folder`."""
     digest = hashlib.sha256(f"{name} {SEED} {rows}".encode()).hexdigest()
     kind = KINDS[name]
-    return About(f"{name} of the benchmark", digest, "pytorch", "pickle", folder / FILE, kind.inputs, kind.example(rows))
+    example = kind.example(rows)
+    return About(f"{name} of the benchmark", digest, "pytorch", "pickle", folder / FILE, kind.inputs, example)
 
 
 def tolerance(name: str, rows: int) -> Tolerance:

@@ -38,7 +38,9 @@ class Encoder(nn.Module):
         self.segment = nn.Parameter(0.02 * self.places.weight.detach()[0])
         self.norm = nn.LayerNorm(width, _EPSILON)
         self.layers = nn.ModuleList(Layer(width, heads) for _ in range(layers))
-        self.head = None if classes is None else nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, classes))  # noqa: E501 # fmt: skip
+        self.head: nn.Module | None = None
+        if classes is not None:
+            self.head = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, classes))
         self.apply(_spread)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
@@ -48,7 +50,7 @@ class Encoder(nn.Module):
         bias = ((1 - mask) * _MASKED)[:, None, None, :]
         for layer in self.layers:
             x = layer(x, bias)
-        return self.head(x[:, 0]) if self.head is not None else _mean(x, mask)
+        return _mean(x, mask) if self.head is None else self.head(x[:, 0])
 
 
 def _mean(x: Tensor, mask: Tensor) -> Tensor:

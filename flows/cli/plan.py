@@ -49,7 +49,8 @@ def _show(it: dict[str, Any]) -> None:
     parity = it["parity"]
     wanted = it["objective"]
     table.add_row("compile", f"{', '.join(it['targets'])}   at {', '.join(it['precision'])}")
-    table.add_row("", f"the least {wanted['minimize']} at batch {', '.join(map(str, wanted['batch_size']))} of those that keep parity")
+    batches = ", ".join(map(str, wanted["batch_size"]))
+    table.add_row("", f"the least {wanted['minimize']} at batch {batches} of those that keep parity")
     table.add_row("parity", f"rtol {parity['rtol']:g}, atol {parity['atol']:g}, {parity['rows']} rows")
     table.add_row("replicas", f"{it['replicas']} of each side")
     for key, port in it["ports"].items():

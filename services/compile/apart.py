@@ -95,7 +95,9 @@ def watch(process: subprocess.Popen, limits: Limits) -> None:
 
 def check_memory(process: subprocess.Popen, limits: Limits) -> None:
     if (taken := resident(process.pid)) > limits.memory:
-        raise Lost(f"took {taken / 2**30:.2f} GiB of memory, {limits.memory / 2**30:.2f} GiB is the limit, and was ended")
+        raise Lost(
+            f"took {taken / 2**30:.2f} GiB of memory, {limits.memory / 2**30:.2f} GiB is the limit, and was ended"
+        )
 
 
 def end(process: subprocess.Popen, mark: str) -> None:

@@ -31,7 +31,7 @@ def built_on(options: Options) -> dict[str, Any]:
 
 def key(about: About, candidate: Candidate, options: Options) -> str:
     """Of the artifact: the same model, target, precision and machine give the same one."""
-    what = [about.digest, candidate.target, candidate.precision, options.device, options.max_batch]
+    what = [about.digest, candidate.target, candidate.precision, options.device, options.max_batch, options.threads]
     return _hash([*what, options.tolerance.rows, built_on(options), of_our_code()])
 
 
@@ -69,7 +69,7 @@ def load(place: Path) -> Mapping[str, Any] | None:
     try:
         made: dict[str, Any] = json.loads((place / MADE).read_text(encoding="utf-8"))
         whole = made["digest"] == of_folder(place / ARTIFACT)
-    except (OSError, ValueError):
+    except (OSError, ValueError, KeyError, TypeError):
         whole = False
     if not whole:
         shutil.rmtree(place, ignore_errors=True)

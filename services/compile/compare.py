@@ -23,6 +23,7 @@ class Compared:
     errors: Array
     allowed: Array
     scale: float
+    held: Tolerance
 
     @property
     def labels(self) -> bool:
@@ -32,17 +33,21 @@ class Compared:
     @property
     def bad_rows(self) -> Array:
         """Which rows hold a value beyond what is allowed, or another label."""
-        wrong = self.want != self.found if self.labels else self.errors > self.allowed
+        wrong = differ(self.want, self.found) if self.labels else self.errors > self.allowed
         return np.asarray(wrong).reshape(len(self.want), -1).any(axis=1)
 
     @property
     def same_label(self) -> Array:
-        """Per row. Scores of two or more classes name a label: the largest."""
+        """Per row. Scores of two or more classes name a label: the largest, or one that equals it within tolerance."""
         if self.labels:
             return ~self.bad_rows
         if self.want.ndim != _MATRIX or self.want.shape[1] < _MATRIX:
             return np.ones(len(self.want), bool)
-        return np.asarray(np.argmax(self.want, axis=1) == np.argmax(self.found, axis=1))
+        rows, named = np.arange(len(self.want)), np.argmax(self.found, axis=1)
+        largest = self.want.max(axis=1)
+        with np.errstate(invalid="ignore"):
+            level = largest - self.want[rows, named] <= self.held.atol + self.held.rtol * np.abs(largest)
+        return np.asarray(level | (np.argmax(self.want, axis=1) == named))
 
     @property
     def worst(self) -> tuple[float, tuple[int, ...]]:
@@ -92,7 +97,7 @@ def structure(want: Arrays, found: Arrays, who: Who) -> str:
         other = np.asarray(found[name])
         if value.shape != other.shape:
             return f"output {name!r} has shape {list(value.shape)} from {who[0]} and {list(other.shape)} from {who[1]}"
-        if (value.dtype.kind == "f") != (other.dtype.kind == "f"):
+        if not _alike(value.dtype.kind, other.dtype.kind):
             return f"output {name!r} is {value.dtype} from {who[0]} and {other.dtype} from {who[1]}"
     return ""
 
@@ -105,6 +110,17 @@ def beyond(want: Arrays, found: Arrays, tolerance: Tolerance, who: Who) -> str:
     return max(bad, key=lambda c: c.worst[0]).sentence(who) if bad else ""
 
 
+def differ(want: Array, found: Array) -> Array:
+    """Value by value; also text that is an object on one side."""
+    return np.asarray(want.astype(object) != found.astype(object))
+
+
+def _alike(kind: str, other: str) -> bool:
+    """Floats, whole numbers or text on both sides; objects hold text or whole numbers, which their values will tell."""
+    kinds = {"float" if k == "f" else "text" if k in "US" else "object" if k == "O" else "whole" for k in (kind, other)}
+    return len(kinds) == 1 or ("object" in kinds and "float" not in kinds)
+
+
 def scale_of(value: Array) -> float:
     """The largest absolute value; 0 for labels and for outputs without a finite value."""
     if value.dtype.kind != "f":
@@ -115,9 +131,9 @@ def scale_of(value: Array) -> float:
 
 def _compared(name: str, want: Array, found: Array, rule: Rule) -> Compared:
     if want.dtype.kind != "f":
-        return Compared(name, want, found, np.zeros(0), np.zeros(0), 0.0)
+        return Compared(name, want, found, np.zeros(0), np.zeros(0), 0.0, rule.tolerance)
     scale = max(scale_of(want), (rule.scales or {}).get(name, 0.0))
-    return Compared(name, want, found, _distance(want, found), _allowed(want, scale, rule), scale)
+    return Compared(name, want, found, _distance(want, found), _allowed(want, scale, rule), scale, rule.tolerance)
 
 
 def _allowed(want: Array, scale: float, rule: Rule) -> Array:

@@ -86,20 +86,24 @@ def of(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def differences(made: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
-    """Sentences' parts: what is different here from where the artifact was proven."""
+    """Sentences' parts: what is different here from where the artifact was proven; what was not written down is."""
     found = []
-    for key, was in made.items():
-        now = here.get(key)
+    for key in {**made, **here}:
+        was, now = made.get(key), here.get(key)
         if was == now:
             continue
         if key == "cpu":
-            found.append(_features(set(was), set(now or ())))
+            found.append(_features(set(was or ()), set(now or ())))
         elif key == "libraries":
-            found += [f"{name} {number} there, {(now or {}).get(name, 'none')} here" for name, number in was.items()
-                      if (now or {}).get(name) != number]  # fmt: skip
+            found += _versions(was or {}, now or {})
         else:
-            found.append(f"{key} {was} there, {now} here")
+            found.append(f"{key} {was or 'unknown'} there, {now or 'unknown'} here")
     return found
+
+
+def _versions(was: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    names = [name for name in {**was, **now} if was.get(name) != now.get(name)]
+    return [f"{name} {was.get(name, 'none')} there, {now.get(name, 'none')} here" for name in names]
 
 
 def _features(was: set[str], now: set[str]) -> str:

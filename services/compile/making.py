@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from . import fingerprint, reference
 from .cases import first
-from .targets import compiler
+from .ports import Compiler
 from .words import About, Candidate, Job, Model, Options, Tolerance
 
 MANIFEST, _SHOWN = "manifest.json", "shown.json"
@@ -21,6 +21,7 @@ QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "TOKENIZERS_PARALLELISM": "false"}
 def answers(open_model: Callable[[], Model], tolerance: Tolerance, max_batch: int, into: Path) -> None:
     """Write the source's own answers into `into`, and what only the opened model shows."""
     model = open_model()
+    into.mkdir(parents=True)
     shown = {"storage": model.about.storage, "file": str(model.about.file)}
     (into / _SHOWN).write_text(json.dumps(shown), encoding="utf-8")
     reference.write(model, tolerance, max_batch, into)
@@ -32,12 +33,24 @@ def known(about: About, answers: Path) -> About:
     return replace(about, storage=shown["storage"], file=Path(shown["file"]))
 
 
-def artifact(open_model: Callable[[], Model], candidate: Candidate, options: Options, answers: Path, into: Path) -> None:
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One candidate, as the process that compiles it is told. `answers` is the folder of the source's own."""
+
+    open_model: Callable[[], Model]
+    compiler: Compiler
+    candidate: Candidate
+    options: Options
+    answers: Path
+
+
+def artifact(work: Work, into: Path) -> None:
     """Compile the candidate into `into/artifact`, with its manifest."""
+    candidate, options = work.candidate, work.options
     folder = into / "artifact"
     folder.mkdir(parents=True)
-    sample = reference.read(answers)[0].x
-    shared = answers / "shared"
+    sample = reference.read(work.answers)[0].x
+    shared = work.answers.parent / "shared"
     shared.mkdir(exist_ok=True)
     job = Job(
         candidate.precision,
@@ -47,7 +60,7 @@ def artifact(open_model: Callable[[], Model], candidate: Candidate, options: Opt
         first(sample, min(_CALIBRATION_ROWS, len(next(iter(sample.values()))))),
         shared,
     )
-    made = compiler(candidate.target).compile(open_model(), job, folder)
+    made = work.compiler.compile(work.open_model(), job, folder)
     whole = {**made, "target": candidate.target, "precision": candidate.precision, "device": options.device}
     whole["fingerprint"] = fingerprint.of(whole)
     (folder / MANIFEST).write_text(json.dumps(whole, indent=1), encoding="utf-8")

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 
 from .cases import SAMPLE, Case, rows_of, tried
-from .compare import Compared, Rule, Who, compare, scale_of, structure
+from .compare import Compared, Rule, Who, compare, differ, scale_of, structure
 from .ports import Engine
 from .reference import chunked, line
-from .words import Array, Arrays, Head, ParityEvidence, Precision, Tolerance
+from .words import FULL, Array, Arrays, Head, ParityEvidence, Precision, Tolerance
 
 _SHOWN = 32
 """Values of the worst row's inputs and outputs that the evidence keeps."""
+_MOST_CHANGED = 0.5
 
 
 class Proof:
@@ -37,32 +39,49 @@ class Proof:
                 self._refuse(_unanswered(target, case, failed))
                 continue
             if refusal := structure(case.y, found, who):
-                self._refuse(refusal, case)
+                self._refuse(_swapped(case.y, found) or refusal, case)
                 continue
             rule = Rule(self._tolerance, self._precision, case.edge, self._scales)
             compared = compare(case.y, found, rule)
             self._seen.append((case, compared))
             self._refuse(self._differs(case, compared, who), case)
+        self._labels(who)
         self._agreement(who)
         return self._evidence()
 
     def _refuse(self, reason: str, case: Case | None = None) -> None:
-        """The first reason stays; it says on which case, and what had been right before."""
+        """The first reason stays; it says on which case, and what was right before."""
         if not reason or self._reason:
             return
-        right = [c.name for c, _ in self._seen if c is not case]
+        before = self._seen if case is None else [(c, cs) for c, cs in self._seen if c is not case]
+        right = [c.name for c, cs in before if not any(compared.bad_rows.any() for compared in cs)]
         seen = f" (seen with {case.name}{f'; {right[0]} was right' if right else ''})" if case else ""
         self._reason = reason + seen
 
     def _differs(self, case: Case, compared: list[Compared], who: Who) -> str:
-        numbers = [c for c in compared if not c.labels]
-        bad = [c for c in numbers if c.bad_rows.any()]
-        if not bad and case.edge and not numbers:
-            bad = [c for c in compared if c.bad_rows.any()]
+        bad = [c for c in compared if not c.labels and c.bad_rows.any()]
         if not bad:
             return ""
         worst = max(bad, key=lambda c: c.worst[0])
-        return _swapped(compared) or worst.sentence(who)
+        return _swapped(case.y, {c.name: c.found for c in compared}) or worst.sentence(who)
+
+    def _labels(self, who: Who) -> None:
+        """In each batch size and layout the labels that are right in the sample; at the edge where nothing else tells.
+
+        Lower precisions may change a label with the rows beside it, so there it takes most of a case's rows.
+        """
+        most = 0.0 if self._precision == FULL else _MOST_CHANGED
+        sample = [cs for case, cs in self._seen if case.name == SAMPLE]
+        wrong = {c.name: c.bad_rows for c in (sample[0] if sample else ()) if c.labels}
+        for case, compared in self._seen:
+            if case.name == SAMPLE or (case.edge and not all(c.labels for c in compared)):
+                continue
+            for c in compared:
+                bad = c.bad_rows if c.labels else np.zeros(1, bool)
+                if not case.edge and c.name in wrong:
+                    bad = bad & ~np.resize(wrong[c.name], len(bad))
+                if bad.mean() > most:
+                    self._refuse(_swapped(case.y, {o.name: o.found for o in compared}) or c.sentence(who), case)
 
     def _agreement(self, who: Who) -> None:
         """Of the sample: the other batches hold the same rows."""
@@ -76,12 +95,14 @@ class Proof:
                 self._refuse(
                     f"{share:.2%} of the rows get the same label, {self._tolerance.min_agreement:.2%} must; for "
                     f"example output {worst.name!r}, row {row}: {who[0]} says {_label(worst.want[row])}, {who[1]} says "
-                    f"{_label(worst.found[row])}"
+                    f"{_label(worst.found[row])}",
+                    case,
                 )
 
     def _evidence(self) -> ParityEvidence:
         heads = tuple(self._head(name) for name in self._sample.y)
-        worst = max(heads, key=lambda h: (h.relative_error, -h.agreement))
+        least = self._tolerance.min_agreement
+        worst = max(heads, key=lambda h: (h.agreement < least, h.relative_error, -h.agreement))
         compared = [c for _, cs in self._seen for c in cs if not c.labels]
         errors = np.concatenate([c.errors.ravel() for c in compared]) if compared else np.zeros(0)
         answered = bool(self._seen)
@@ -141,18 +162,19 @@ def _unanswered(target: str, case: Case, failed: Exception) -> str:
     return f"{target} does not answer {n} row{'s' * (n > 1)}: its batch dimension is frozen, or {line(failed)}"
 
 
-def _swapped(compared: list[Compared]) -> str:
+def _swapped(want: Arrays, found: Arrays) -> str:
     """Two outputs that answer what the other should."""
-    for i, a in enumerate(compared):
-        for b in compared[i + 1 :]:
-            if a.want.shape == b.want.shape and a.bad_rows.any() and _near(a.want, b.found) and _near(b.want, a.found):
-                return f"the outputs {a.name!r} and {b.name!r} are swapped"
+    for a, b in combinations([name for name in want if name in found], 2):
+        if _near(want[a], found[b]) and _near(want[b], found[a]) and not _near(want[a], found[a]):
+            return f"the outputs {a!r} and {b!r} are swapped"
     return ""
 
 
 def _near(a: Array, b: Array) -> bool:
+    if a.shape != b.shape:
+        return False
     if a.dtype.kind != "f" or b.dtype.kind != "f":
-        return bool(np.array_equal(a, b))
+        return not differ(a, b).any()
     return bool(np.allclose(a, b, rtol=1e-2, atol=1e-6, equal_nan=True))
 
 

@@ -33,6 +33,8 @@ class Probe:
         self._few = read_few(reference)
         self._engine.run(first(self._few, 1))
         self._took: dict[int, float] = {}
+        gc.collect()
+        gc.freeze()  # what the libraries hold need not be searched before each slice
 
     @cached_property
     def _cases(self) -> tuple[Case, tuple[Case, ...]]:

@@ -51,7 +51,11 @@ class _Asked:
     """The source, answering in batches that the service would make."""
 
     def __init__(self, model: Model) -> None:
-        self._run, self._about = model.run, model.about
+        self._model, self._about = model, model.about
+
+    def _run(self, x: Arrays) -> Arrays:
+        """Of a copy: a source that changes its inputs must not change the case."""
+        return self._model.run({name: value.copy() for name, value in x.items()})
 
     def rows(self, x: Arrays) -> Arrays:
         """Raises `Unservable` when it does not answer row by row."""

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from . import cache as shelf
 from . import fingerprint, making, reference
@@ -55,15 +56,13 @@ def _answers(about: About, open_model: Callable[[], Model], options: Options, ca
     """The folder with the source's own answers, which every artifact is held against."""
     name = f"source-{shelf.reference_key(about, options)}"
     place = cache / name
-    if not (place / reference.FILE).is_file():
-        with shelf.workshop(cache, name) as workshop:
-            if not (place / reference.FILE).is_file():
-                built = workshop / "built"
-                built.mkdir()
-                work = partial(making.answers, open_model, options.tolerance, options.max_batch, built)
-                call(work, workshop, options.limits, making.QUIET)
-                built.rename(place)
-    return place
+    with shelf.workshop(cache, name) as workshop:
+        if shelf.load(place) is None:
+            built, began = workshop / "built", time.monotonic()
+            work = partial(making.answers, open_model, options.tolerance, options.max_batch, built / shelf.ARTIFACT)
+            call(work, workshop, options.limits, making.QUIET)
+            shelf.store(built, place, time.monotonic() - began)
+    return place / shelf.ARTIFACT
 
 
 class _Searching:
@@ -80,27 +79,27 @@ class _Searching:
 
     def consider(self, candidate: Candidate, processes: ExitStack, say: Say) -> None:
         """Compile, prove and enter it into the race, or note why not."""
-        maker = compiler(candidate.target)
-        if reason := maker.supports(self._about, candidate.precision, self._options.device):
-            self._note(candidate, "skipped", reason)
-            return
-        if maker.heavy and (reason := self._cannot_win(candidate, maker)):
-            self._note(candidate, "skipped", reason)
-            return
-        say(f"compiling for {candidate}")
         try:
+            maker = compiler(candidate.target)
+            reason = maker.supports(self._about, candidate.precision, self._options.device)
+            if reason or (maker.heavy and (reason := self._cannot_win(candidate, maker))):
+                self._note(candidate, "skipped", reason)
+                return
+            say(f"compiling for {candidate}")
             self._compile(candidate, maker)
             self._probe(candidate, processes)
         except Lost as lost:
             self._note(candidate, "lost", str(lost))
         except CompileError as error:
             self._note(candidate, "skipped", str(error))
+        except Exception as error:  # noqa: BLE001 - a compiler fails in its own way, and the next may not
+            self._note(candidate, "lost", f"could not be compiled: {reference.line(error)}")
 
     def finish(self, say: Say) -> list[Row]:
         """The last rounds, and who has won."""
         if self._race.running:
             say(f"measuring {', '.join(map(str, self._race.running))}")
-            self._race.run(final=True)
+            self._rounds(final=True)
             self._race.measure(list(self._race.running), self._extra(), Rounds().least)
         for candidate, reason in self._race.dropped.items():
             self._measured(candidate, "slower", reason)
@@ -121,14 +120,20 @@ class _Searching:
             seconds=seconds,
         )
 
+    def _rounds(self, *, final: bool) -> None:
+        """Processes of those who fell behind are ended: they hold a model in memory."""
+        self._race.run(final=final)
+        for candidate in self._race.dropped:
+            self._stacks[candidate].close()
+
     def _cannot_win(self, candidate: Candidate, maker: Compiler) -> str:
         """What minutes of compiling cannot change, as far as is known by now."""
-        if self._options.thorough:
+        if self._options.thorough or not self._by_speed:
             return ""
-        twin = next((c for c in self._rows if c.target == maker.alike and c.precision == candidate.precision), None)
-        if twin and self._rows[twin].parity and self._rows[twin].parity.passed:  # type: ignore[union-attr]
-            return f"not compiled: {twin} has the same kernels, starts faster and was measured"
-        self._race.run(final=False)
+        twin = self._rows.get(Candidate(maker.alike or "", candidate.precision))
+        if twin and twin.outcome == "kept":
+            return f"not compiled: {twin.candidate} has the same kernels, starts faster and was measured"
+        self._rounds(final=False)
         if (leader := self._race.leader()) is None:
             return ""
         scores = {c: self._race.score(c) for c in (*self._race.running, *self._race.dropped)}
@@ -143,8 +148,9 @@ class _Searching:
             cached = shelf.load(self._cache / name)
             if cached is None:
                 began = time.monotonic()
-                work = partial(making.artifact, self._open, candidate, self._options, self._answers, workshop / "built")
-                call(work, workshop, self._options.limits, {**making.QUIET, **maker.environment(self._about)})
+                work = making.Work(self._open, maker, candidate, self._options, self._answers)
+                there = partial(making.artifact, work, workshop / "built")
+                call(there, workshop, self._options.limits, {**making.QUIET, **maker.environment(self._about)})
                 shelf.store(workshop / "built", self._cache / name, time.monotonic() - began)
             made = cached or shelf.load(self._cache / name)
         if made is None:
@@ -160,13 +166,19 @@ class _Searching:
 
     def _probe(self, candidate: Candidate, processes: ExitStack) -> None:
         options = self._options
-        stack = processes.enter_context(ExitStack())
-        log = self._cache / f"{shelf.key(self._about, candidate, options)}.log"
-        prober = stack.enter_context(probe(self._place(candidate), self._answers, log, options.limits, options.threads))
-        self._stacks[candidate] = stack
+        stack = self._stacks[candidate] = processes.enter_context(ExitStack())
+        log = Path(stack.enter_context(TemporaryDirectory(prefix="lockgate-probe-"))) / "log"
+        start = partial(probe, self._place(candidate), self._answers, log, options.limits, options.threads)
+        loads = []
+        if self._load_counts:  # the first may have waited for the disk
+            with start() as prober:
+                loads.append(prober.load_seconds)
+        prober = stack.enter_context(start())
+        loads.append(prober.load_seconds)
+        memory = prober.memory(max(options.objective.batch_sizes))
+        self._rows[candidate] = replace(self._rows[candidate], load_seconds=min(loads), memory=memory)
         evidence = prober.prove(options.tolerance, options.max_batch)
-        row = replace(self._rows[candidate], parity=evidence, load_seconds=prober.load_seconds, memory=prober.memory())
-        self._rows[candidate] = row
+        self._rows[candidate] = row = replace(self._rows[candidate], parity=evidence)
         if not evidence.passed:
             self._note(candidate, "refused", evidence.reason)
         elif reason := self._over_a_limit(row):
@@ -183,7 +195,8 @@ class _Searching:
 
     def _note(self, candidate: Candidate, outcome: str, reason: str) -> None:
         row = self._rows.get(candidate) or Row(candidate, "skipped")
-        self._rows[candidate] = replace(row, outcome=outcome, reason=reason)  # type: ignore[arg-type]
+        line = " ".join(reason.split())
+        self._rows[candidate] = replace(row, outcome=outcome, reason=line)  # type: ignore[arg-type]
         if candidate in self._stacks:
             self._stacks[candidate].close()
 
@@ -201,8 +214,7 @@ class _Searching:
 
     def _best(self) -> Candidate | None:
         """Of those who ran to the end; where speed is not what counts, of all that were measured."""
-        by_speed = self._options.objective.minimize not in ("memory", "load_time", "size")
-        outcomes = ("kept",) if by_speed else ("kept", "slower")
+        outcomes = ("kept",) if self._by_speed else ("kept", "slower")
         able = [c for c, row in self._rows.items() if row.outcome in outcomes]
         return min(able, key=self._score, default=None)
 
@@ -211,6 +223,15 @@ class _Searching:
         by = {"memory": float(row.memory), "load_time": row.load_seconds, "size": float(row.size)}
         found = by.get(self._options.objective.minimize)
         return self._race.score(candidate) if found is None else found
+
+    @property
+    def _by_speed(self) -> bool:
+        return self._options.objective.minimize not in ("memory", "load_time", "size")
+
+    @property
+    def _load_counts(self) -> bool:
+        wanted = self._options.objective
+        return wanted.max_load_time is not None or wanted.minimize == "load_time"
 
     def _extra(self) -> list[int]:
         return [b for b in self._options.also_measure if b not in self._options.objective.batch_sizes]

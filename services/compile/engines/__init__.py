@@ -26,7 +26,11 @@ ENGINES = {
 
 
 def load(folder: Path, manifest: Mapping[str, Any], threads: int | None = None) -> Engine:
-    """The engine that the manifest names, over the files in `folder`. `threads` for one call; None is its default."""
-    module = import_module(f"{__name__}.{ENGINES[manifest['engine']]}")
+    """The engine that the manifest names, over the files in `folder`. `threads` for one call; None is its default.
+
+    An engine with a dot in its name is somebody else's module.
+    """
+    name: str = manifest["engine"]
+    module = import_module(name if "." in name else f"{__name__}.{ENGINES[name]}")
     engine: Engine = module.load(folder, manifest, threads)
     return engine

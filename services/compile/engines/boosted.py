@@ -44,7 +44,7 @@ def load(folder: Path, manifest: Mapping[str, Any], threads: int | None) -> Boos
 def _lightgbm(path: Path, threads: int | None) -> Score:
     import lightgbm
 
-    booster = lightgbm.Booster({"verbosity": -1}, model_file=path)
+    booster = lightgbm.Booster(model_file=path)
     options: dict[str, Any] = {} if threads is None else {"num_threads": threads}
     return lambda rows: np.asarray(booster.predict(rows, **options))
 

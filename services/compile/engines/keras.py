@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -48,13 +47,15 @@ def _array(value: Any) -> np.ndarray[Any, Any]:
 def load(folder: Path, manifest: Mapping[str, Any], threads: int | None) -> TensorFlowEngine | TorchEngine:
     """Raises when Keras was imported before on another backend: a process has one."""
     backend = manifest["backend"]
+    if "keras" in sys.modules and (other := sys.modules["keras"].backend.backend()) != backend:
+        raise RuntimeError(f"Keras runs on {other} in this process; this artifact wants {backend}")
     os.environ["KERAS_BACKEND"] = backend
     library = setup.start(manifest, threads, keras=True) if backend == "tensorflow" else _torch(manifest, threads)
     if backend == "torch":
         with setup.without("tensorflow"):  # Keras imports it where it is installed
-            call = caller(_model(folder, manifest, backend), manifest["form"], manifest["feeds"])
+            call = caller(_model(folder, manifest), manifest["form"], manifest["feeds"])
         return TorchEngine(library, call, manifest)
-    call = caller(_model(folder, manifest, backend), manifest["form"], manifest["feeds"])
+    call = caller(_model(folder, manifest), manifest["form"], manifest["feeds"])
     return TensorFlowEngine(library, _traced(library, call, manifest) if manifest["traced"] else call, manifest)
 
 
@@ -70,10 +71,9 @@ def _torch(manifest: Mapping[str, Any], threads: int | None) -> Any:
     return torch
 
 
-def _model(folder: Path, manifest: Mapping[str, Any], backend: str) -> Any:
-    keras = sys.modules.get("keras") or importlib.import_module("keras")
-    if keras.backend.backend() != backend:
-        raise RuntimeError(f"Keras runs on {keras.backend.backend()} in this process; this artifact wants {backend}")
+def _model(folder: Path, manifest: Mapping[str, Any]) -> Any:
+    import keras
+
     objects = {}
     if manifest.get("objects"):
         import cloudpickle  # type: ignore[import-untyped, unused-ignore]

@@ -58,11 +58,13 @@ class BucketEngine:
 
 
 def load(folder: Path, manifest: Mapping[str, Any], threads: int | None) -> SavedModelEngine | BucketEngine:
-    tf = setup.start(manifest, threads)
+    tf = setup.start(manifest, threads, keras=manifest.get("keras", False))
     loaded = tf.saved_model.load(str(folder / manifest["file"]))
     engine = SavedModelEngine(tf, _function(loaded, manifest["function"]), manifest)
     if not manifest.get("buckets"):
         return engine
+    if not loaded.serve.concrete_functions[0].function_def.attr["_XlaMustCompile"].b:
+        raise RuntimeError("the SavedModel's function is not marked for XLA, so TensorFlow would run it without")
     compiled = BucketEngine(engine, list(manifest["buckets"]))
     compiled.warm(_one_row(manifest))
     return compiled

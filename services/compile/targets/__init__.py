@@ -20,10 +20,13 @@ COMPILERS = {
     "aotinductor": "aotinductor:AotInductor",
     "torch-compile": "torch_compile:TorchCompile",
 }
-"""In the order of trying: what compiles quickly first, so that it can rule out what takes minutes."""
+"""In the order of trying: what compiles quickly first, so that it can rule out what takes minutes.
+
+A module with a dot in its name is one of somebody else's: `their.module:Class`.
+"""
 
 
 def compiler(target: str) -> Compiler:
     module, _, name = COMPILERS[target].partition(":")
-    found: Compiler = getattr(import_module(f"{__name__}.{module}"), name)()
+    found: Compiler = getattr(import_module(module if "." in module else f"{__name__}.{module}"), name)()
     return found

@@ -36,6 +36,7 @@ def manifest(model: Model, job: Job) -> dict[str, Any]:
         "engine": "savedmodel",
         "file": FOLDER,
         "device": job.device,
+        "keras": True,  # an author's SavedModel may hold what only Keras registers
         "function": name,
         "form": form,
         "feeds": feeds,

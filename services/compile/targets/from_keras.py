@@ -88,7 +88,7 @@ def lowered(native: Any, precision: Precision) -> Any:
         return native
     import keras
 
-    last = set(getattr(native, "output_names", ())) | {native.layers[-1].name}
+    last = {tensor._keras_history.operation.name for tensor in getattr(native, "outputs", None) or ()}  # noqa: SLF001
 
     def again(layer: Any) -> Any:
         config = layer.get_config()

@@ -22,7 +22,7 @@ from . import onnx_graph, onnx_half, onnx_measure, onnx_providers
 
 _NEAR = {"fp32": 1e-3}
 _NEAR_HALF = 2e-2
-_GAIN = 1.02
+_GAIN = 1.05
 _FUSED = ("Attention", "MultiHeadAttention", "PackedAttention", "EmbedLayerNormalization", "SkipLayerNormalization",
           "BiasGelu", "FastGelu")  # fmt: skip
 

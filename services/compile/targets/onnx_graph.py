@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from .. import source
-from ..words import About, Arrays, Model
+from ..words import About, Arrays, Job, Model
 
+FILE = "model.onnx"
 _WRITERS = {
     "pytorch": "onnx_from_torch",
     "sklearn": "onnx_from_sklearn",
@@ -39,9 +41,18 @@ def environment(about: About) -> Mapping[str, str]:
     return found
 
 
-def write(model: Model, path: Path) -> Feeds:
-    feeds: Feeds = _writer(model.about).write(model, path)
-    return feeds
+def shared(model: Model, job: Job) -> tuple[Path, Feeds]:
+    """The graph and what feeds its inputs, exported by the first candidate that needs it. Not to be changed."""
+    place, feeds = source.once(job.shared, "onnx", lambda folder: _writer(model.about).write(model, folder / FILE))
+    return place / FILE, feeds
+
+
+def write(model: Model, job: Job, into: Path) -> tuple[Path, Feeds]:
+    """A copy of one's own."""
+    path, feeds = shared(model, job)
+    for file in path.parent.glob(f"{FILE}*"):  # weights beyond 2 GB are beside it
+        shutil.copyfile(file, into / file.name)
+    return into / FILE, feeds
 
 
 def _writer(about: About) -> Any:

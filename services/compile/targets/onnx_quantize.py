@@ -6,23 +6,29 @@ dynamic  each activation's range is found at each call: best for transformers, e
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import platform
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .. import fingerprint
+from .. import fingerprint, source
 from ..engines.onnx import CPU
 from ..errors import Unsupported
 from ..words import Arrays, Job, Tolerance
 from . import onnx_graph, onnx_measure
 
 TREES = "a tree compares with thresholds: there is nothing to quantise"
-NOTHING = "the graph has no matrix product or convolution with weights: there is nothing to quantise"
+NOTHING = "the graph has no matrix product or convolution with float32 weights: there is nothing to quantise"
 _PRODUCTS = ("MatMul", "Gemm", "Conv", "ConvTranspose")
 _INTEGER = ("MatMulInteger", "ConvInteger", "QAttention", "DynamicQuantizeLSTM", "DynamicQuantizeMatMul")
+Made = tuple[Path, int] | str
+"""A quantised graph and how many of its products compute in int8; or why there is none."""
 _NEAR = Tolerance().margin
 _ROWS = 128
 _BATCH = 8
@@ -33,43 +39,79 @@ def quantise(path: Path, feeds: onnx_graph.Feeds, job: Job) -> dict[str, Any]:
 
     Parity judges what is chosen here by the spec's own margin.
     """
-    forms = {"static": path.with_name("static.onnx"), "dynamic": path.with_name("dynamic.onnx")}
-    rows = _finite(job.calibration)
-    ready = prepared(path)
-    nodes = {"static": static(ready, forms["static"], feeds, rows), "dynamic": _dynamic(ready, forms["dynamic"])}
-    forms = {name: form for name, form in forms.items() if nodes[name]}
+    ready, varied = _prepared(path, job), path.with_name("dynamic.onnx")
+    made: dict[str, Made] = {
+        "static": _attempt(lambda: static(path, feeds, job)),
+        "dynamic": _attempt(lambda: _dynamic(ready, varied)),
+    }
+    forms = {name: one[0] for name, one in made.items() if not isinstance(one, str) and one[1]}
+    failed = {name: one for name, one in made.items() if isinstance(one, str)}
     if not forms:
-        raise Unsupported(NOTHING)
-    bench = onnx_measure.Bench(feeds, rows, [CPU], job.threads)
+        said = "; ".join(f"{name}: {why}" for name, why in failed.items())
+        raise Unsupported(f"ONNX Runtime's quantiser failed: {said}" if said else NOTHING)
+    bench = onnx_measure.Bench(feeds, _finite(job.calibration), [CPU], job.threads)
     found = onnx_measure.compare({"fp32": path, **forms}, bench)
-    near = [name for name in forms if found[name].error <= _NEAR]
-    best = max(near, key=lambda m: found[m].speed) if near else min(forms, key=lambda m: found[m].error)
-    forms.pop(best).replace(path)
-    for left in (ready, *forms.values()):
-        left.unlink()
-    tried = [{"method": name, "nodes": nodes.get(name, 0), **form.record()} for name, form in found.items()]
-    return {"method": best, "tried": tried}
+    best = _best({name: found[name] for name in forms})
+    shutil.copyfile(forms[best], path)
+    varied.unlink(missing_ok=True)
+    tried = [{"method": name, "nodes": _nodes(made.get(name)), **form.record()} for name, form in found.items()]
+    return {"method": best, "tried": tried + [{"method": name, "failed": why} for name, why in failed.items()]}
 
 
-def prepared(path: Path) -> Path:
-    """A copy with constants folded and batch norms in their convolutions, beside `path`.
+def _best(forms: Mapping[str, onnx_measure.Form]) -> str:
+    near = [name for name, form in forms.items() if form.error <= _NEAR]
+    return max(near, key=lambda name: forms[name].speed) if near else min(forms, key=lambda name: forms[name].error)
+
+
+def _attempt(make: Callable[[], tuple[Path, int]]) -> Made:
+    """The quantiser has its bugs; one method's must not cost the other."""
+    try:
+        return make()
+    except Unsupported:
+        raise
+    except Exception as failed:  # noqa: BLE001 - it raises anything
+        return f"{type(failed).__name__}: {(str(failed).splitlines() or [''])[0][:200]}"
+
+
+def _nodes(made: Made | None) -> int:
+    return made[1] if isinstance(made, tuple) else 0
+
+
+def static(path: Path, feeds: onnx_graph.Feeds, job: Job, *, symmetric: bool = False) -> tuple[Path, int]:
+    """The quantised graph, not to be changed, and how many of its products compute in int8.
+
+    `symmetric`, for TensorRT: activations are signed and their zero points 0.
+    """
+    ready = _prepared(path, job)
+    calls = onnx_graph.calls(feeds, _finite(job.calibration), _ROWS, _BATCH)
+    name = "onnx-symmetric" if symmetric else "onnx-static"
+    with _hushed():
+        place, nodes = source.once(job.shared, name, partial(_static, ready, calls, symmetric))
+    return place / onnx_graph.FILE, nodes
+
+
+def _prepared(path: Path, job: Job) -> Path:
+    place, _ = source.once(job.shared, "onnx-prepared", lambda into: _prepare(path, into / onnx_graph.FILE))
+    return place / onnx_graph.FILE
+
+
+def _prepare(path: Path, ready: Path) -> None:
+    """A copy with constants folded and batch norms in their convolutions.
 
     Its stored shapes are dropped: the quantiser infers its own and fails where torch's exporter saw others.
     """
     import onnx
     import onnxruntime
 
-    _quantisable(onnx.load_model(str(path), load_external_data=False))
-    ready = path.with_name("prepared.onnx")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.optimized_model_filepath = str(ready)
     onnxruntime.InferenceSession(str(path), options, providers=[CPU])
     model = onnx.load_model(str(ready))
+    _quantisable(model)
     model.graph.ClearField("value_info")
     onnx.save_model(model, str(ready))
-    return ready
 
 
 def _quantisable(model: Any) -> None:
@@ -78,19 +120,21 @@ def _quantisable(model: Any) -> None:
         raise Unsupported(TREES)
     if operators & {"DequantizeLinear", *_INTEGER}:
         raise Unsupported("the model is quantised already")
-    weights = {w.name for w in model.graph.initializer}
+    weights = {w.name for w in model.graph.initializer if w.data_type == w.FLOAT}
     if not any(n.op_type in (*_PRODUCTS, "LSTM", "Attention") and weights & set(n.input) for n in model.graph.node):
         raise Unsupported(NOTHING)
 
 
-def static(ready: Path, to: Path, feeds: onnx_graph.Feeds, rows: Arrays, *, symmetric: bool = False) -> int:
-    """Returns how many products compute in int8. `symmetric`, for TensorRT: zero points are 0."""
+def _static(ready: Path, calls: list[dict[str, Any]], symmetric: bool, into: Path) -> int:  # noqa: FBT001
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
+    operators = sorted({*QDQRegistry, *QLinearOpsRegistry})
     quantize_static(
         str(ready),
-        str(to),
-        _reader(iter(onnx_graph.calls(feeds, rows, _ROWS, _BATCH))),
+        str(into / onnx_graph.FILE),
+        _reader(iter(calls)),
+        op_types_to_quantize=[name for name in operators if not name.endswith("Normalization")],  # as quick, and nearer
         quant_format=QuantFormat.QDQ,
         # Unsigned activations: 4.8 ms for a ResNet-18 where signed ones, the default, take 12.0.
         activation_type=QuantType.QInt8 if symmetric else QuantType.QUInt8,
@@ -100,7 +144,7 @@ def static(ready: Path, to: Path, feeds: onnx_graph.Feeds, rows: Arrays, *, symm
         calibrate_method=CalibrationMethod.MinMax,
         extra_options={"ActivationSymmetric": symmetric, "WeightSymmetric": True},
     )
-    return _quantised(to)
+    return _quantised(into / onnx_graph.FILE)
 
 
 def _reader(calls: Iterator[dict[str, Any]]) -> Any:
@@ -113,19 +157,30 @@ def _reader(calls: Iterator[dict[str, Any]]) -> Any:
     return Reader()
 
 
-def _dynamic(ready: Path, to: Path) -> int:
+def _dynamic(ready: Path, to: Path) -> tuple[Path, int]:
     from onnxruntime.quantization import QuantType, quantize_dynamic
     from onnxruntime.quantization.registry import IntegerOpsRegistry
 
-    quantize_dynamic(
-        str(ready),
-        str(to),
-        op_types_to_quantize=[name for name in IntegerOpsRegistry if name != "Conv"],  # ConvInteger: 5 times slower
-        weight_type=QuantType.QInt8,
-        per_channel=True,
-        reduce_range=_saturates(),
-    )
-    return _quantised(to)
+    with _hushed():
+        quantize_dynamic(
+            str(ready),
+            str(to),
+            op_types_to_quantize=[name for name in IntegerOpsRegistry if name != "Conv"],  # ConvInteger: 5 times slower
+            weight_type=QuantType.QInt8,
+            per_channel=True,
+            reduce_range=_saturates(),
+        )
+    return to, _quantised(to)
+
+
+@contextlib.contextmanager
+def _hushed() -> Iterator[None]:
+    """The quantiser advises on its root logger what is done here already."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def _saturates() -> bool:

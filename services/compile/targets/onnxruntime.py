@@ -15,7 +15,6 @@ from ..ports import Compiler
 from ..words import About, Device, Job, Model, Precision
 from . import onnx_fused, onnx_graph, onnx_half, onnx_providers, onnx_quantize
 
-FILE = "model.onnx"
 _REFUSED: dict[tuple[Device, Precision], str] = {
     ("cpu", "fp16"): "ONNX Runtime's CPU kernels compute in fp32 and cast fp16 to and fro",
     ("cpu", "bf16"): "ONNX Runtime's CPU kernels know no bf16",
@@ -40,9 +39,8 @@ class OnnxRuntime(Compiler):
         return onnx_graph.environment(about)
 
     def compile(self, model: Model, job: Job, into: Path) -> dict[str, Any]:
-        path = into / FILE
         with source.quiet():
-            feeds = onnx_graph.write(model, path)
+            path, feeds = onnx_graph.write(model, job, into)
             found: dict[str, Any] = {}
             if job.precision == "fp16":
                 onnx_half.halve(path)
@@ -50,10 +48,11 @@ class OnnxRuntime(Compiler):
                 found["quantized"] = onnx_quantize.quantise(path, feeds, job)
             if job.device == "cuda":
                 found["attention"] = onnx_fused.attention(model, path, feeds, job)
-            found["fused"] = onnx_fused.at_load(path)
+            else:
+                found["fused"] = onnx_fused.at_load(path)
         return {
             "engine": "onnxruntime",
-            "file": FILE,
+            "file": path.name,
             "feeds": feeds,
             "outputs": onnx_graph.outputs(model, path),
             "providers": onnx_providers.plain(job.device),

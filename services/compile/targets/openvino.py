@@ -12,7 +12,8 @@ from ..ports import Compiler
 from ..words import About, Device, Job, Model, Precision
 from . import onnx_graph, onnx_quantize
 
-_HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
+_HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
+_NEEDS = {"bf16": {"avx512_bf16", "amx_bf16"}, "fp16": {"amx_fp16"}}
 _NO_CLASSIC = "OpenVINO has no operators for classic models (trees, linear models, scalers: ai.onnx.ml)"
 
 
@@ -24,10 +25,8 @@ class OpenVino(Compiler):
             return _NO_CLASSIC
         if device != "cpu":
             return "OpenVINO runs on CPUs; the device is cuda"
-        if precision == "bf16" and not {"avx512_bf16", "amx_bf16"} & fingerprint.cpu_features():
-            return "this CPU has no bf16 arithmetic"
-        if precision not in _HINTS:
-            return "OpenVINO computes fp16 on Intel's GPUs, not on this CPU"
+        if precision in _NEEDS and not _NEEDS[precision] & fingerprint.cpu_features():
+            return f"this CPU has no {precision} arithmetic"
         quantiser = {"onnxruntime"} if precision == "int8" else set()
         return onnx_graph.refusal(about) or source.missing({"openvino", *quantiser})
 
@@ -35,16 +34,15 @@ class OpenVino(Compiler):
         return onnx_graph.environment(about)
 
     def compile(self, model: Model, job: Job, into: Path) -> dict[str, Any]:
-        path = into / "model.onnx"
         found: dict[str, Any] = {}
         with source.quiet():
-            feeds = onnx_graph.write(model, path)
+            path, feeds = onnx_graph.shared(model, job)
             _standard(path)
             outputs = onnx_graph.outputs(model, path)
             if job.precision == "int8":
-                found["quantized"] = _quantise(path, feeds, job)
+                path, nodes = _quantised(path, feeds, job)
+                found["quantized"] = {"method": "static", "tried": [{"method": "static", "nodes": nodes}]}
             _convert(path, into / "model.xml")
-        path.unlink()
         return {
             "engine": "openvino",
             "file": "model.xml",
@@ -65,15 +63,12 @@ def _standard(path: Path) -> None:
         raise Unsupported(f"{_NO_CLASSIC}; this graph has {', '.join(classic)}")
 
 
-def _quantise(path: Path, feeds: onnx_graph.Feeds, job: Job) -> dict[str, Any]:
-    """OpenVINO reads quantised products from a graph whose ranges are fixed; the dynamic method's it does not."""
-    ready, quantised = onnx_quantize.prepared(path), path.with_name("static.onnx")
-    nodes = onnx_quantize.static(ready, quantised, feeds, job.calibration)
+def _quantised(path: Path, feeds: onnx_graph.Feeds, job: Job) -> tuple[Path, int]:
+    """OpenVINO has int8 kernels for a graph whose ranges are fixed, not for the dynamic method's."""
+    fixed, nodes = onnx_quantize.static(path, feeds, job)
     if not nodes:
         raise Unsupported(onnx_quantize.NOTHING)
-    ready.unlink()
-    quantised.replace(path)
-    return {"method": "static", "tried": [{"method": "static", "nodes": nodes}]}
+    return fixed, nodes
 
 
 def _convert(path: Path, to: Path) -> None:

@@ -5,6 +5,7 @@ No GPU was at hand: no test has run it. See docs/limits.md.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,6 @@ from ..errors import Unsupported
 from ..ports import Compiler
 from ..words import About, Device, Job, Model, Precision
 from . import onnx_graph, onnx_providers, onnx_quantize
-
-FILE = "model.onnx"
 
 
 class TensorRt(Compiler):
@@ -45,15 +44,14 @@ class TensorRt(Compiler):
 
         if engine.TENSORRT not in onnxruntime.get_available_providers():
             raise Unsupported(f"this onnxruntime has no {engine.TENSORRT}")
-        path = into / FILE
         with source.quiet():
-            feeds = onnx_graph.write(model, path)
+            path, feeds = onnx_graph.write(model, job, into)
             if job.precision == "int8":
                 _quantise(path, feeds, job)
         shapes = {fed["to"]: feeding.take(fed, model.about.example).shape[1:] for fed in feeds}
         manifest = {
             "engine": "onnxruntime",
-            "file": FILE,
+            "file": path.name,
             "feeds": feeds,
             "outputs": onnx_graph.outputs(model, path),
             "providers": onnx_providers.tensorrt(job.precision, shapes, job.max_batch),
@@ -66,11 +64,10 @@ class TensorRt(Compiler):
 
 def _quantise(path: Path, feeds: onnx_graph.Feeds, job: Job) -> None:
     """TensorRT takes its int8 from the graph: products between dequantised values, whose zero points are 0."""
-    ready, quantised = onnx_quantize.prepared(path), path.with_name("static.onnx")
-    if not onnx_quantize.static(ready, quantised, feeds, job.calibration, symmetric=True):
+    quantised, nodes = onnx_quantize.static(path, feeds, job, symmetric=True)
+    if not nodes:
         raise Unsupported(onnx_quantize.NOTHING)
-    ready.unlink()
-    quantised.replace(path)
+    shutil.copyfile(quantised, path)
 
 
 def _warm(folder: Path, manifest: dict[str, Any], model: Model, job: Job) -> None:

@@ -20,9 +20,10 @@ from lockgate.registry.spec import Trust
 VOUCHED = Trust(pickle=True)
 CODE = """
 import mlflow
+import pandas as pd
 
 class Half(mlflow.pyfunc.PythonModel):
-    def predict(self, context, model_input, params=None):
+    def predict(self, context, model_input: pd.DataFrame):
         return model_input["amount"] / 2
 
 mlflow.models.set_model(Half())
@@ -31,7 +32,7 @@ mlflow.models.set_model(Half())
 
 @contextmanager
 def unwarned() -> Iterator[None]:
-    """MLflow warns of every predict without type hints, and of most with them."""
+    """MLflow warns of what it cannot infer from type hints."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -41,14 +42,12 @@ def sums(answer: Any) -> Any:
     """A model whose answer has the given shape, made from `amount + weight` of its artifact."""
     pyfunc = quiet_import("mlflow.pyfunc")
 
-    with unwarned():
+    class Sum(pyfunc.PythonModel):  # type: ignore[misc]  # local: travels inside the pickle
+        def load_context(self, context: Any) -> None:
+            self.weight = json.loads(Path(context.artifacts["weights"]).read_text())
 
-        class Sum(pyfunc.PythonModel):  # type: ignore[misc]  # local: travels inside the pickle
-            def load_context(self, context: Any) -> None:
-                self.weight = json.loads(Path(context.artifacts["weights"]).read_text())
-
-            def predict(self, context, model_input):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, ARG002
-                return answer(model_input["amount"] + self.weight)
+        def predict(self, context: Any, model_input: pd.DataFrame) -> Any:  # noqa: ARG002
+            return answer(model_input["amount"] + self.weight)
 
     return Sum()
 
@@ -127,18 +126,36 @@ def test_a_model_from_code_needs_it_too(shelf: Any, table: Any, tmp_path: Path) 
     np.testing.assert_array_equal(source.run(source.fetched.example)["prediction"], table[0]["amount"][:5] / 2)
 
 
-def test_tensors_come_by_name_or_alone(shelf: Any) -> None:
-    alone = np.arange(12.0).reshape(6, 2)
-    version = log(lambda model_input: model_input.sum(axis=1), alone, alone[:, 0])
-    np.testing.assert_array_equal(load(shelf, version, VOUCHED).run({"input": alone})["prediction"], alone.sum(axis=1))
+def test_a_lone_tensor_without_a_name_comes_alone(shelf: Any) -> None:
+    values = np.arange(12.0).reshape(6, 2)
+
+    def total(model_input: np.ndarray) -> Any:  # type: ignore[type-arg]  # the hint that MLflow knows
+        return model_input.sum(axis=1)
+
+    source = load(shelf, log(total, values, values[:, 0]), VOUCHED)
+    np.testing.assert_array_equal(source.run({"input": values})["prediction"], values.sum(axis=1))
+
+
+def test_tensors_with_names_come_by_them(shelf: Any) -> None:
+    pair = {"left": np.arange(6.0), "right": np.ones(6)}
+
+    def difference(model_input: np.ndarray) -> Any:  # type: ignore[type-arg]  # for a dict it has none
+        return model_input["left"] - model_input["right"]
+
+    signature = quiet_import("mlflow.models").infer_signature(pair, pair["left"])
+    with unwarned():
+        info = quiet_import("mlflow.pyfunc").log_model(
+            python_model=difference, name="model", registered_model_name="fraud", pip_requirements=["numpy"],
+            signature=signature, input_example=pair,
+        )  # fmt: skip
+    source = load(shelf, str(info.registered_model_version), VOUCHED)
+    np.testing.assert_array_equal(source.run(pair)["prediction"], pair["left"] - 1)
 
 
 def test_parameters_have_the_signatures_defaults(shelf: Any, table: Any) -> None:
-    with unwarned():
-
-        class Scaled(quiet_import("mlflow.pyfunc").PythonModel):  # type: ignore[misc]
-            def predict(self, model_input, params=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-                return model_input["amount"] * params["scale"]
+    class Scaled(quiet_import("mlflow.pyfunc").PythonModel):  # type: ignore[misc]
+        def predict(self, model_input: pd.DataFrame, params: Any = None) -> Any:
+            return model_input["amount"] * params["scale"]
 
     source = load(shelf, log(Scaled(), table[0], table[1], params={"scale": 3.0}), VOUCHED)
     np.testing.assert_array_equal(source.run(source.fetched.example)["prediction"], table[0]["amount"][:5] * 3.0)

@@ -195,7 +195,9 @@ def compiled(model: Model, target: str, precision: Any, folder: Path) -> str:
     title = f"{about.name} {target} {precision}" + (" on torch" if target == "eager" and "torch" in sys.modules else "")
     into = folder / "artifacts" / title
     into.mkdir(parents=True)
-    manifest = compiler.compile(model, Job(precision, "cpu", MAX, 1, {}, folder / "shared"), into)
+    shared = folder / "shared" / about.name
+    shared.mkdir(parents=True, exist_ok=True)
+    manifest = compiler.compile(model, Job(precision, "cpu", MAX, 1, {}, shared), into)
     manifest |= {"target": target, "precision": precision, "device": "cpu"}
     (into / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     return title

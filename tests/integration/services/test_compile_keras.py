@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -102,13 +103,22 @@ def test_what_only_the_loaded_model_shows_is_refused_with_its_reason(
     assert on_tensorflow["refused"] == {"words xla fp32": "XLA has no strings"}
     assert list(on_torch["refused"]) == ["words"]
     assert (
-        "does not load on Keras's torch backend (Layer StringLookup requires TensorFlow" in on_torch["refused"]["words"]
+        "does not load on Keras's torch backend: Layer StringLookup requires TensorFlow" in on_torch["refused"]["words"]
     )
 
 
 def test_an_engine_refuses_the_other_backend(folder: Path, on_torch: dict[str, Any]) -> None:  # noqa: ARG001
     with pytest.raises(AssertionError, match="Keras runs on torch in this process; this artifact wants tensorflow"):
         process("probe", folder, "mlp keras-torch fp32", "mlp keras-tensorflow fp32")
+
+
+def test_what_xla_would_not_compile_is_no_xla_artifact(folder: Path, on_tensorflow: dict[str, Any]) -> None:  # noqa: ARG001
+    artifacts, name = folder / "artifacts", "mlp savedmodel unmarked"
+    shutil.copytree(artifacts / "mlp savedmodel fp32", artifacts / name)
+    changed = json.dumps(manifest(folder, name) | {"buckets": [1, 2]})
+    (artifacts / name / "manifest.json").write_text(changed, encoding="utf-8")
+    with pytest.raises(AssertionError, match="is not marked for XLA"):
+        process("probe", folder, name)
 
 
 def manifest(folder: Path, artifact: str) -> dict[str, Any]:
