@@ -93,7 +93,7 @@ def _work(document: dict[str, Any], version: ModelVersion, say: Callable[[str], 
     say(f"fetching {version}")
     registry = MlflowRegistry(where.models)
     fetched = registry.fetch(version)
-    found = look(fetched, spec.model.trust, spec.service.options(), where.artifacts, say)
+    found = look(fetched, spec.model.trust, spec.service.options(flavour=fetched.flavour), where.artifacts, say)
     compiled.record(found, version, registry, say)
     chosen = require(found, fetched)
     say(f"packaging {version}: {compiled.sentence(found)}")

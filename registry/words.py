@@ -52,7 +52,7 @@ class SourceModel:
     """The model as its author logged it, in memory. `run` is the truth that parity is measured against.
 
     `native` is the flavour's own object: a torch module or exported program's module, a scikit-learn estimator, or
-    an ONNX ModelProto. `storage` says how the file on disk is read (`pt2`, `pickle`, `skops`, `cloudpickle`, `onnx`,
+    an ONNX ModelProto. `storage` says how the file on disk is read (`pt2`, `pickle`, `skops`, `keras`, `ubj`, `onnx`,
     `keras`, `keras+pickle`, `h5`, `savedmodel`) and `file` where it is, relative to the model's folder.
     """
 

@@ -24,7 +24,7 @@ def compile_model(fetched: FetchedModel, trust: Trust, spec: ServiceSpec, cache:
     Raises `ParityFailed` when no candidate is left and one of them differed, naming the largest difference, or when
     the source itself cannot be served in batches; else `NoTarget`. And what loading the model raises.
     """
-    found = look(fetched, trust, spec.options(), cache, say)
+    found = look(fetched, trust, spec.options(flavour=fetched.flavour), cache, say)
     require(found, fetched)
     return found
 

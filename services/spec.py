@@ -36,6 +36,9 @@ TargetName = Literal[
 ]
 
 
+_CPU_ONLY = ("sklearn", "xgboost", "lightgbm", "pyfunc")
+
+
 class _Section(BaseModel):
     """A check across fields starts its sentence with the field that is to blame: `field.below: sentence`."""
 
@@ -148,12 +151,15 @@ class ServiceSpec(_Section):
     timeout: Seconds = Field(default=10.0, description="A request that takes longer is answered with 504.")
     ready_within: Seconds = Field(default=120.0, description="A replica that is not ready by then is given up.")
 
-    def options(self, device: str | None = None, *, thorough: bool = False) -> Options:
-        """The search that this section asks for; `device` overrides its own."""
+    def options(self, device: str | None = None, *, flavour: str = "", thorough: bool = False) -> Options:
+        """The search that this section asks for; `device` overrides its own.
+
+        `auto` means the CPU for flavours whose targets have nothing for a GPU.
+        """
         wanted = self.compile
         return Options(
             candidates=tuple(Candidate(t, p) for t in wanted.targets for p in wanted.precision),
-            device=_device(device or wanted.device),
+            device=_device(device or wanted.device, flavour),
             tolerance=Tolerance(**wanted.parity.model_dump()),
             objective=words.Objective(
                 wanted.objective.minimize,
@@ -188,7 +194,7 @@ class ServiceSpec(_Section):
         return self
 
 
-def _device(wanted: str) -> words.Device:
+def _device(wanted: str, flavour: str) -> words.Device:
     if wanted == "auto":
-        return "cuda" if gpus() else "cpu"
+        return "cuda" if gpus() and flavour not in _CPU_ONLY else "cpu"
     return "cuda" if wanted == "cuda" else "cpu"

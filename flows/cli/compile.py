@@ -43,8 +43,9 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option
     registry = MlflowRegistry(where.models)
     with Terminal(quiet=json_) as terminal:
         found = registry.resolve(spec.model.name, version or spec.model.candidate)
-        options = spec.service.options(device, thorough=thorough)
-        search = look(registry.fetch(found), spec.model.trust, options, where.artifacts, terminal.say)
+        fetched = registry.fetch(found)
+        options = spec.service.options(device, flavour=fetched.flavour, thorough=thorough)
+        search = look(fetched, spec.model.trust, options, where.artifacts, terminal.say)
         compiled.record(search, found, registry, terminal.say)
         if picture:
             pictures.write(search, picture, f"{found}: latency against parity error")

@@ -19,6 +19,7 @@ from .errors import Lost
 from .words import Limits
 
 T = TypeVar("T")
+Process = subprocess.Popen[bytes]
 
 JOB, RESULT, LOG = "job.pkl", "result.pkl", "log"
 MARK = "LOCKGATE_APART"
@@ -62,7 +63,7 @@ def call(work: Callable[[], T], folder: Path, limits: Limits, environment: Mappi
 
 
 @contextmanager
-def started(module: str, arguments: list[str], log: Path, environment: Mapping[str, str]) -> Iterator[subprocess.Popen]:
+def started(module: str, arguments: list[str], log: Path, environment: Mapping[str, str]) -> Iterator[Process]:
     """`python -m` one of this package's modules in a session of its own; with all that it started, gone at the end."""
     package = __name__.rpartition(".")[0]
     paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
@@ -82,7 +83,7 @@ def started(module: str, arguments: list[str], log: Path, environment: Mapping[s
         end(process, mark)
 
 
-def watch(process: subprocess.Popen, limits: Limits) -> None:
+def watch(process: Process, limits: Limits) -> None:
     """Until it ends by itself. Raises `Lost` at a limit; the process is then ended by who started it."""
     deadline = time.monotonic() + limits.seconds
     while process.poll() is None:
@@ -93,14 +94,14 @@ def watch(process: subprocess.Popen, limits: Limits) -> None:
             process.wait(_LOOK_EVERY)
 
 
-def check_memory(process: subprocess.Popen, limits: Limits) -> None:
+def check_memory(process: Process, limits: Limits) -> None:
     if (taken := resident(process.pid)) > limits.memory:
         raise Lost(
             f"took {taken / 2**30:.2f} GiB of memory, {limits.memory / 2**30:.2f} GiB is the limit, and was ended"
         )
 
 
-def end(process: subprocess.Popen, mark: str) -> None:
+def end(process: Process, mark: str) -> None:
     """It, all of its session, and what it started in sessions of their own: compilers have children too."""
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:

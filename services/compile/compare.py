@@ -28,19 +28,19 @@ class Compared:
     @property
     def labels(self) -> bool:
         """It answers labels, not numbers to be near to."""
-        return self.want.dtype.kind != "f"
+        return str(self.want.dtype.kind) != "f"
 
     @property
     def bad_rows(self) -> Array:
         """Which rows hold a value beyond what is allowed, or another label."""
         wrong = differ(self.want, self.found) if self.labels else self.errors > self.allowed
-        return np.asarray(wrong).reshape(len(self.want), -1).any(axis=1)
+        return np.asarray(np.asarray(wrong).reshape(len(self.want), -1).any(axis=1))
 
     @property
     def same_label(self) -> Array:
         """Per row. Scores of two or more classes name a label: the largest, or one that equals it within tolerance."""
         if self.labels:
-            return ~self.bad_rows
+            return np.asarray(~self.bad_rows)
         if self.want.ndim != _MATRIX or self.want.shape[1] < _MATRIX:
             return np.ones(len(self.want), bool)
         rows, named = np.arange(len(self.want)), np.argmax(self.found, axis=1)

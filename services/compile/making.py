@@ -59,6 +59,7 @@ def artifact(work: Work, into: Path) -> None:
         options.threads,
         first(sample, min(_CALIBRATION_ROWS, len(next(iter(sample.values()))))),
         shared,
+        options.tolerance.margin,
     )
     made = work.compiler.compile(work.open_model(), job, folder)
     whole = {**made, "target": candidate.target, "precision": candidate.precision, "device": options.device}

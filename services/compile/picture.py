@@ -108,7 +108,7 @@ def _unit(timed: list[Row]) -> tuple[float, str]:
 def _point(axes: Any, x: float, row: Row, most: float) -> _Point:
     assert row.parity is not None  # noqa: S101 - only proven ones get here
     error = row.parity.max_abs_error
-    said = " (exact)" if error == 0 else "" if math.isfinite(error) else " (no answer)"
+    said = " (exact)" if error == 0 else "" if math.isfinite(error) else " (not finite)"
     point = _Point(x, min(max(error, _EXACT), most), f"{row.candidate}{said}", _COLOURS[row.outcome])
     size = 190 if row.outcome == "chosen" else 55
     axes.scatter([x], [point.y], s=size, c=point.colour, marker=_SHAPES.get(row.outcome, "o"), zorder=3, linewidths=0)

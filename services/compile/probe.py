@@ -64,7 +64,7 @@ class Probe:
         return found
 
     def memory(self, batch: int) -> int:
-        """Bytes resident once a batch of this size was answered; asked before proving, which needs memory of its own."""
+        """Bytes resident after a batch of this size; asked before proving, which needs memory of its own."""
         with suppress(Exception):  # proving will say it better
             self._engine.run(first(self._few, batch))
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])

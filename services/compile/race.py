@@ -54,10 +54,8 @@ class _Runner:
 class Race:
     """`enter` candidates, `run` to drop those that cannot win; some may enter later and meet the survivors."""
 
-    def __init__(
-        self, time: Time, objective: Objective, rounds: Rounds, lost: Callable[[Candidate, str], None]
-    ) -> None:
-        self._time, self._objective, self._plan, self._lost = time, objective, rounds, lost
+    def __init__(self, time: Time, objective: Objective, plan: Rounds, lost: Callable[[Candidate, str], None]) -> None:
+        self._time, self._objective, self._plan, self._lost = time, objective, plan, lost
         self._all: dict[Candidate, _Runner] = {}
         self._number, self._spent = 0, 0.0
         self.running: list[Candidate] = []

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from .engines.feeds import feed
+from .errors import Unsupported
 from .words import Model
 
 _ANSWER = "answer.json"
@@ -70,16 +71,23 @@ def versions(modules: Iterable[str]) -> dict[str, str]:
 def once(shared: Path, name: str, write: Callable[[Path], Any]) -> tuple[Path, Any]:
     """What several candidates begin with: written by the first of them; its path, and what `write` returned (JSON).
 
-    `write` gets the path of a new folder. A killed writer leaves nothing behind that another would take for whole.
+    `write` gets the path of a new folder. A killed writer leaves nothing behind that another would take for whole. What
+    it raises is kept too and raised again as `Unsupported`: an export that fails need not fail for every candidate.
     """
     place = shared / name
     if not (place / _ANSWER).is_file():
         scratch = Path(tempfile.mkdtemp(prefix=f"{name}.", dir=shared))
-        answer = write(scratch)
+        try:
+            answer = {"ok": write(scratch)}
+        except Exception as failed:  # noqa: BLE001 - an exporter raises anything
+            answer = {"error": f"{type(failed).__name__}: {' '.join(str(failed).split())[:400]}"}
         (scratch / _ANSWER).write_text(json.dumps(answer), encoding="utf-8")
         shutil.rmtree(place, ignore_errors=True)
         scratch.rename(place)
-    return place, json.loads((place / _ANSWER).read_text(encoding="utf-8"))
+    answer = json.loads((place / _ANSWER).read_text(encoding="utf-8"))
+    if "error" in answer:
+        raise Unsupported(f"could not be exported: {answer['error']}")
+    return place, answer["ok"]
 
 
 @contextlib.contextmanager

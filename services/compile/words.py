@@ -40,10 +40,11 @@ class About:
     """For sentences: `fraud-detector version 3`."""
     digest: str
     flavour: str
-    """MLflow's: pytorch, keras, onnx, sklearn, xgboost, lightgbm or pyfunc."""
+    """pytorch, keras, tensorflow, onnx, sklearn, xgboost, lightgbm or pyfunc."""
     storage: str
     """How `file` is read: pt2, pickle, skops, cloudpickle, onnx, keras, ..."""
     file: Path
+    """Of the model as it was logged; a folder for a SavedModel."""
     inputs: tuple[Input, ...]
     example: Arrays
 
@@ -134,6 +135,8 @@ class Job:
     calibration: Arrays
     shared: Path
     """A folder for what several candidates of this model begin with (an exported graph): see `source.once`."""
+    margin: float = 0.05
+    """As in `Tolerance`: what a choice between two ways to a lower precision is held to."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ def module(folder: Path, manifest: Mapping[str, Any]) -> Any:
     """On the manifest's device and in its precision."""
     device, storage = manifest.get("device", "cpu"), manifest["storage"]
     path = folder / manifest["file"]
-    found = {"pt2": _exported, "pickle": _pickled, "torchscript": _scripted}[storage](path, device)
+    found = {"pt2": exported, "pickle": _pickled, "torchscript": _scripted}[storage](path, device)
     lower = manifest.get("lower")
     return torch_lower.lowered(found, lower["to"], lower["how"], device) if lower else found
 
@@ -57,7 +57,7 @@ def _scripted(path: Path, device: str) -> Any:
         return torch.jit.load(str(path), map_location=device)
 
 
-def _exported(path: Path, device: str) -> Any:
+def exported(path: Path, device: str) -> Any:
     import torch
 
     program = torch.export.load(path)
@@ -68,8 +68,7 @@ def _exported(path: Path, device: str) -> Any:
 
 
 def unguarded(program: Any) -> Any:
-    """The program's module without its checks of the inputs: they cost more than a small model, and the service made
-    them."""
+    """The program's module without its checks of the inputs, which cost more than a small model; the service checks."""
     found = program.module()
     for node in list(found.graph.nodes):
         if node.op == "call_module" and node.target == "_guards_fn":

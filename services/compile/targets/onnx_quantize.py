@@ -20,7 +20,7 @@ import numpy as np
 from .. import fingerprint, source
 from ..engines.onnx import CPU
 from ..errors import Unsupported
-from ..words import Arrays, Job, Tolerance
+from ..words import Arrays, Job
 from . import onnx_graph, onnx_measure
 
 TREES = "a tree compares with thresholds: there is nothing to quantise"
@@ -29,13 +29,12 @@ _PRODUCTS = ("MatMul", "Gemm", "Conv", "ConvTranspose")
 _INTEGER = ("MatMulInteger", "ConvInteger", "QAttention", "DynamicQuantizeLSTM", "DynamicQuantizeMatMul")
 Made = tuple[Path, int] | str
 """A quantised graph and how many of its products compute in int8; or why there is none."""
-_NEAR = Tolerance().margin
 _ROWS = 128
 _BATCH = 8
 
 
 def quantise(path: Path, feeds: onnx_graph.Feeds, job: Job) -> dict[str, Any]:
-    """The graph in place; returns what was tried, and `method`: the quickest within 5 % of the scale, else the nearest.
+    """The graph in place; returns what was tried, and `method`: the quickest within the margin, else the nearest.
 
     Parity judges what is chosen here by the spec's own margin.
     """
@@ -51,15 +50,15 @@ def quantise(path: Path, feeds: onnx_graph.Feeds, job: Job) -> dict[str, Any]:
         raise Unsupported(f"ONNX Runtime's quantiser failed: {said}" if said else NOTHING)
     bench = onnx_measure.Bench(feeds, _finite(job.calibration), [CPU], job.threads)
     found = onnx_measure.compare({"fp32": path, **forms}, bench)
-    best = _best({name: found[name] for name in forms})
+    best = _best({name: found[name] for name in forms}, job.margin)
     shutil.copyfile(forms[best], path)
     varied.unlink(missing_ok=True)
     tried = [{"method": name, "nodes": _nodes(made.get(name)), **form.record()} for name, form in found.items()]
     return {"method": best, "tried": tried + [{"method": name, "failed": why} for name, why in failed.items()]}
 
 
-def _best(forms: Mapping[str, onnx_measure.Form]) -> str:
-    near = [name for name, form in forms.items() if form.error <= _NEAR]
+def _best(forms: Mapping[str, onnx_measure.Form], margin: float) -> str:
+    near = [name for name, form in forms.items() if form.error <= margin]
     return max(near, key=lambda name: forms[name].speed) if near else min(forms, key=lambda name: forms[name].error)
 
 
