@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -39,11 +40,18 @@ def require(found: Search, fetched: FetchedModel) -> Artifact:
 def look(fetched: FetchedModel, trust: Trust, options: Options, cache: Path, say: Say) -> Search:
     """As `compile_model`, but a search that chose nothing is returned with its table."""
     try:
-        return search(about(fetched), partial(opened, fetched, trust), options, cache, say)
+        return search(about(fetched), partial(opened, fetched, trust), options, _shelf(cache, trust), say)
     except Unservable as refused:
         raise ParityFailed(f"{refused}.") from refused
     except Lost as lost:
         raise NoTarget(f"{fetched.version} could not be asked for its own answers: {lost}.") from lost
+
+
+def _shelf(cache: Path, trust: Trust) -> Path:
+    """What was made by trusting a model's author is found again only by those who trust as much."""
+    if trust == Trust():
+        return cache
+    return cache / f"trusting-{hashlib.sha256(trust.model_dump_json().encode()).hexdigest()[:12]}"
 
 
 def _nothing_left(version: str, rows: tuple[Row, ...]) -> NoTarget | ParityFailed:

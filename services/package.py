@@ -83,8 +83,8 @@ def _job(model: FetchedModel, found: Search, artifact: Artifact, under: tuple[st
     }
     settings = _settings(spec)
     inside = {key: value for key, value in labels.items() if key != "spec-hash"}  # another spec may give the same bento
-    tolerance = spec.compile.parity.model_dump(mode="json")
-    proofs = [fallback.digest if fallback else "", found.reference.name, tolerance]
+    tolerance = spec.compile.parity.model_dump()  # as numbers: in JSON mode a share becomes text for people
+    proofs = [fallback.digest if fallback else "", found.reference.parent.name, tolerance]
     what = json.dumps([inside, settings, proofs, digest.of_our_code()], sort_keys=True)
     version = f"{artifact.digest[:12]}-{hashlib.sha256(what.encode()).hexdigest()[:12]}"
     store = f"{bento_name}:{version}"

@@ -55,7 +55,7 @@ def call(work: Callable[[], T], folder: Path, limits: Limits, environment: Mappi
     except OSError:
         raise Lost(f"its process {how_it_ended(process.returncode)}{last_words(folder / LOG)}") from None
     if not answer.good and answer.module not in sys.modules:
-        raise Lost(answer.sentence)
+        raise Lost(f"it raised {answer.sentence}")
     found: T = pickle.loads(answer.value)
     if isinstance(found, BaseException) and not answer.good:
         raise found

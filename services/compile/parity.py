@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .cases import SAMPLE, Case, rows_of, tried
+from .cases import EXTREMES, SAMPLE, Case, rows_of, tried
 from .compare import Compared, Rule, Who, compare, differ, scale_of, structure
 from .ports import Engine
 from .reference import chunked, line
@@ -20,10 +20,14 @@ _MOST_CHANGED = 0.5
 
 
 class Proof:
-    """Collects what the cases show; `evidence` is the whole."""
+    """Collects what the cases show; `evidence` is the whole.
+
+    int8 is not held to the extremes: it has 256 steps for the range of the sample, and what lies beyond is cut off.
+    """
 
     def __init__(self, cases: tuple[Case, tuple[Case, ...]], tolerance: Tolerance, precision: Precision) -> None:
-        self._sample, self._edges = cases
+        self._sample, edges = cases
+        self._edges = tuple(case for case in edges if precision != "int8" or case.name != EXTREMES)
         self._tolerance, self._precision = tolerance, precision
         self._scales = {name: scale_of(value) for name, value in self._sample.y.items()}
         self._seen: list[tuple[Case, list[Compared]]] = []
@@ -45,8 +49,8 @@ class Proof:
             compared = compare(case.y, found, rule)
             self._seen.append((case, compared))
             self._refuse(self._differs(case, compared, who), case)
-        self._labels(who)
         self._agreement(who)
+        self._labels(who)
         return self._evidence()
 
     def _refuse(self, reason: str, case: Case | None = None) -> None:

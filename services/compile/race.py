@@ -17,7 +17,7 @@ from .words import Candidate, Objective, Timing
 Time = Callable[[Candidate, int, float, int], list[float]]
 """candidate, batch, seconds, least calls → seconds of each call; raises `Lost`."""
 
-_FAR = (5.0, 2.5, 1.7)
+_FAR = (5.0, 2.5, 2.0)
 """Out when slower than the leader by this factor in every round, after one round, two, three."""
 _DOUBT = 3.3
 """Standard errors of a median; tests/unit/services/test_race.py simulates noisy machines with these figures."""
@@ -33,7 +33,7 @@ class Rounds:
     least: int = 3
     seconds: float = 0.04
     """Of one candidate's slice at one batch size: short beside the phases in which a machine is slow."""
-    longest: float = 60.0
+    longest: float = 90.0
     """Seconds of calls after which the last rounds end, told apart or not."""
     calls: int = 1
     """In a slice at least; a call of a large model takes longer than the slice."""

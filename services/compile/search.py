@@ -74,6 +74,7 @@ class _Searching:
         self._rows: dict[Candidate, Row] = {}
         self._probes: dict[Candidate, Prober] = {}
         self._stacks: dict[Candidate, ExitStack] = {}
+        self._hopeless: set[Candidate] = set()
         plan = Rounds(drop=not options.thorough)
         self._race = Race(self._time, options.objective, plan, self._lost)
 
@@ -133,6 +134,8 @@ class _Searching:
         twin = self._rows.get(Candidate(maker.alike or "", candidate.precision))
         if twin and twin.outcome == "kept":
             return f"not compiled: {twin.candidate} has the same kernels, starts faster and was measured"
+        if twin and twin.candidate in self._hopeless:
+            return f"not compiled: {twin.candidate} has the same kernels, starts faster and cannot win either"
         self._rounds(final=False)
         if (leader := self._race.leader()) is None:
             return ""
@@ -140,6 +143,7 @@ class _Searching:
         hoped = predicted(scores, candidate)
         if hoped is None or hoped < _HOPELESS * scores[leader]:
             return ""
+        self._hopeless.add(candidate)
         return f"not compiled: expected to take {hoped / scores[leader]:.1f} times as long as {leader}"
 
     def _compile(self, candidate: Candidate, maker: Compiler) -> None:

@@ -33,7 +33,7 @@ class Proven:
 
 
 def load(entry: Path, tolerance: Mapping[str, Any], max_batch: int, threads: int) -> Proven:
-    """The engine to serve with. Raises `NotProven`, and what loading raises where nothing is left to fall back to."""
+    """The engine to serve with. Raises `NotProven`; and where the artifact was proven, what loading it raises."""
     manifest = _manifest(entry)
     if not (changed := _changed(manifest)):
         return Proven(engines.load(entry, manifest, threads), manifest)
@@ -44,7 +44,7 @@ def load(entry: Path, tolerance: Mapping[str, Any], max_batch: int, threads: int
             continue
         found = _manifest(folder)
         name = f"{found['target']} {found['precision']}"
-        if not found["portable"]:
+        if not found.get("portable"):
             tried.append(f"{name} holds machine code of the hardware it was proven on")
             continue
         try:
@@ -71,4 +71,4 @@ def _manifest(folder: Path) -> dict[str, Any]:
 
 
 def _changed(manifest: Mapping[str, Any]) -> list[str]:
-    return fingerprint.differences(manifest["fingerprint"], fingerprint.of(manifest))
+    return fingerprint.differences(manifest.get("fingerprint") or {}, fingerprint.of(manifest))

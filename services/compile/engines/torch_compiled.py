@@ -30,12 +30,14 @@ def load(folder: Path, manifest: Mapping[str, Any], threads: int | None) -> Torc
 
 def compiled(folder: Path, manifest: Mapping[str, Any]) -> TorchEngine:
     import torch
-    from torch._inductor import config
+    from torch._dynamo import config as dynamo
+    from torch._inductor import config as inductor
 
     dynamic = torch.compile(module(folder, manifest), dynamic=True, mode=manifest["mode"])
     engine = TorchEngine(torch_graphs.graphed(dynamic, manifest), manifest)
     example = arrays.load(folder / EXAMPLE)["example"]
-    with config.patch(freezing=manifest["freezing"]):
+    # Past its limit Dynamo runs the module as it is, which is not what was asked for.
+    with inductor.patch(freezing=manifest["freezing"]), dynamo.patch(fail_on_recompile_limit_hit=True):
         for rows in manifest["warm"]:
             engine.run({name: value[[0] * rows] for name, value in example.items()})
     return engine

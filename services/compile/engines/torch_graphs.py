@@ -63,8 +63,7 @@ class Graphed:
 
 
 def _padded(tensor: Any, size: int) -> Any:
-    """With its last row again and again: rows that are certainly valid."""
+    """A copy, with its last row again and again: rows that are certainly valid."""
     import torch
 
-    missing = size - len(tensor)
-    return torch.cat([tensor, tensor[-1:].expand(missing, *tensor.shape[1:])]).contiguous() if missing else tensor
+    return torch.cat([tensor, tensor[-1:].expand(size - len(tensor), *tensor.shape[1:])])

@@ -8,6 +8,7 @@ from typing import Any
 
 from .. import arrays, source
 from ..engines import torch_compiled, torch_values
+from ..engines.torch_eager import TorchEngine
 from ..ports import Compiler
 from ..words import About, Device, Job, Model, Precision
 from . import eager_torch, torch_program
@@ -32,10 +33,8 @@ class TorchCompile(Compiler):
         manifest = _manifest(model, job, into)
         arrays.save(into / torch_compiled.EXAMPLE, {"example": torch_program.rows(model, 1)})
         with source.quiet(), torch_compiled.inductor_cache() as folder:
-            manifest |= torch_program.recorded(
-                lambda graphs: torch_compiled.compiled(into, manifest | graphs), model, job
-            )
-            torch_compiled.compiled(into, manifest)
+            manifest |= torch_program.recorded(lambda graphs: _anew(into, manifest | graphs), model, job)
+            _anew(into, manifest)
             shutil.copytree(folder, into / torch_compiled.CACHE, ignore=shutil.ignore_patterns("*.lock", "locks"))
         return manifest
 
@@ -54,8 +53,21 @@ def _manifest(model: Model, job: Job, into: Path) -> dict[str, Any]:
         "device": job.device,
         "mode": "max-autotune-no-cudagraphs" if job.device == "cuda" else None,
         "freezing": torch_program.packs(torch_program.fresh(model, job.device), one_row),
-        # Dynamo makes one program for a batch of 1 and, from 2 on, one for all; sometimes another for large ones.
-        "warm": sorted({1, 2, job.max_batch}, key=lambda n: (n == 1, n)),
+        "warm": _sizes(job.max_batch),
         "cache_for": torch_compiled.machine(job.device),
         "portable": True,
     }
+
+
+def _anew(into: Path, manifest: dict[str, Any]) -> TorchEngine:
+    """Dynamo counts the programs that it made for one piece of code, whatever module it belongs to."""
+    import torch
+
+    torch._dynamo.reset()  # noqa: SLF001 - the documented name
+    return torch_compiled.compiled(into, manifest)
+
+
+def _sizes(largest: int) -> list[int]:
+    """Dynamo makes one program for a batch of 1, one for all from 2 on, and more where a kernel's choice needs them."""
+    powers = {1 << i for i in range(largest.bit_length())}
+    return sorted(powers | {largest}, key=lambda rows: (rows == 1, rows))

@@ -94,12 +94,16 @@ def test_the_documentation_has_the_models_own_inputs(client: httpx.Client) -> No
 def test_info_names_model_version_digest_target_and_spec(client: httpx.Client, bento: Any) -> None:
     info = client.get("/info").json()
     assert info == client.post("/info").json()
-    found = {key: info[key] for key in ("model", "version", "digest", "target", "spec_hash", "bento")}
+    found = {
+        key: info[key] for key in ("model", "version", "digest", "target", "precision", "proof", "spec_hash", "bento")
+    }
     assert found == {
         "model": "fraud-detector",
         "version": "1",
         "digest": bento.digest,
         "target": "onnxruntime",
+        "precision": "fp32",
+        "proof": "proven on hardware like this",
         "spec_hash": "abc123",
         "bento": bento.tag,
     }
