@@ -79,7 +79,7 @@ def benchmark(name: str, asked: argparse.Namespace) -> dict[str, Any]:
         rows = asked.rows or models.KINDS[name].rows
         known = models.about(name, folder, rows)
         call(partial(models.prepare, name, folder), folder / "prepare", _LIMITS)
-        options = _options(asked, models.tolerance(name, rows))
+        options = _options(asked, models.tolerance(rows))
         found = {"model": name, "device": asked.device, "threads": asked.threads, "parity_rows": rows}
         searched = _run(known, options, folder / "search", f"{name}: the search")
         _show(searched.search, asked, f"{name} on {asked.device}")

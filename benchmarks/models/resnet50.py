@@ -8,6 +8,8 @@ from torch.nn import functional
 
 _STAGES = ((64, 3), (128, 4), (256, 6), (512, 3))
 _WIDER = 4
+_GAIN = 0.3
+"""Of what a block adds, as training leaves it. With 1, rounding grows from block to block: bf16 was off by 13 %."""
 
 
 class Bottleneck(nn.Module):
@@ -62,4 +64,6 @@ def build() -> nn.Module:
     for part in model.modules():
         if isinstance(part, nn.Conv2d):
             nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
+        elif isinstance(part, Bottleneck):
+            nn.init.constant_(part.three_norm.weight, _GAIN)
     return model

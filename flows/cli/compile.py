@@ -41,7 +41,7 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option
 
     spec, where = load(file), home()
     registry = MlflowRegistry(where.models)
-    with Terminal(quiet=json_) as terminal:
+    with Terminal(quiet=json_).busy() as terminal:
         found = registry.resolve(spec.model.name, version or spec.model.candidate)
         fetched = registry.fetch(found)
         options = spec.service.options(device, flavour=fetched.flavour, thorough=thorough)

@@ -12,7 +12,7 @@ from .torch_eager import TorchEngine
 
 def load(folder: Path, manifest: Mapping[str, Any], threads: int | None) -> TorchEngine:
     torch_values.use(threads)
-    loader = package(folder / manifest["file"])
+    loader = package(folder / manifest["file"], alone=bool(manifest.get("graphs")))
 
     def call(*arguments: Any) -> Any:
         return loader.boxed_run(list(arguments))
@@ -20,12 +20,12 @@ def load(folder: Path, manifest: Mapping[str, Any], threads: int | None) -> Torc
     return TorchEngine(torch_graphs.graphed(call, manifest), manifest)
 
 
-def package(path: Path) -> Any:
+def package(path: Path, *, alone: bool = False) -> Any:
     """By the C++ loader. `torch._inductor.aoti_load_package` takes 3 s and 90 MB more, because it imports the compiler.
 
-    Neither refuses a package made for another machine: the fingerprint does.
+    Neither refuses a package made for another machine: the fingerprint does. `alone`: without the locks between
+    threads, which CUDA graphs cannot record.
     """
     import torch
 
-    # One runner, without locks between threads: the service calls from one thread, and CUDA graphs need it.
-    return torch._C._aoti.AOTIModelPackageLoader(str(path), "model", True, 1, -1)  # noqa: SLF001, FBT003
+    return torch._C._aoti.AOTIModelPackageLoader(str(path), "model", alone, 1, -1)  # noqa: SLF001 - one runner

@@ -32,6 +32,7 @@ def compiled(folder: Path, manifest: Mapping[str, Any]) -> TorchEngine:
     import torch
     from torch._dynamo import config as dynamo
     from torch._inductor import config as inductor
+    from torch._inductor.async_compile import shutdown_compile_workers
 
     dynamic = torch.compile(module(folder, manifest), dynamic=True, mode=manifest["mode"])
     engine = TorchEngine(torch_graphs.graphed(dynamic, manifest), manifest)
@@ -40,6 +41,7 @@ def compiled(folder: Path, manifest: Mapping[str, Any]) -> TorchEngine:
     with inductor.patch(freezing=manifest["freezing"]), dynamo.patch(fail_on_recompile_limit_hit=True):
         for rows in manifest["warm"]:
             engine.run({name: value[[0] * rows] for name, value in example.items()})
+    shutdown_compile_workers()
     return engine
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..words import Arrays
+from ..words import Array, Arrays
 from . import feeds
 
 _PIN_FROM = 2**20
@@ -23,8 +23,13 @@ def use(threads: int | None) -> None:
 def tensors(fed: Sequence[Mapping[str, Any]], x: Arrays, device: str = "cpu") -> list[Any]:
     import torch
 
-    found = [torch.from_numpy(feeds.take(one, x)) for one in fed]
+    found = [torch.from_numpy(_plain(feeds.take(one, x))) for one in fed]
     return found if device == "cpu" else [_moved(tensor, device) for tensor in found]
+
+
+def _plain(value: Array) -> Array:
+    """With the strides of its shape. A single row of every second one has others, and Dynamo would compile for them."""
+    return value.reshape(-1).reshape(value.shape)
 
 
 def _moved(tensor: Any, device: str) -> Any:

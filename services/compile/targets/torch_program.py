@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import inspect
+import io
 import os
 import platform
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
 
 from .. import fingerprint, source
-from ..engines import torch_eager, torch_lower, torch_values
+from ..engines import torch_eager, torch_lower, torch_script, torch_values
 from ..errors import Unsupported
 from ..ports import Engine
 from ..words import About, Arrays, Device, Job, Model, Precision
@@ -131,10 +133,20 @@ def fresh(model: Model, device: str = "cpu") -> Any:
 
     if model.about.storage == "pt2":
         return torch_lower.settled(torch_eager.exported(model.about.file, device))
-    found = copy.deepcopy(model.native).to(device)
-    if not isinstance(found, torch.nn.Module):
-        raise Unsupported(f"the file holds a {type(found).__name__}, not a module")
-    return found.eval()
+    if scripted(model):
+        return _again(model.native, device)
+    if not isinstance(model.native, torch.nn.Module):
+        raise Unsupported(f"the file holds a {type(model.native).__name__}, not a module")
+    return copy.deepcopy(model.native).to(device).eval()
+
+
+def _again(native: Any, device: str) -> Any:
+    import torch
+
+    with torch_script.silent(), io.BytesIO() as file:
+        torch.jit.save(native, file)
+        file.seek(0)
+        return torch.jit.load(file, map_location=device)
 
 
 def lower(model: Model, job: Job, feeds: Feeds) -> tuple[Any, dict[str, str]]:
@@ -174,12 +186,24 @@ def packs(module: Any, one_row: tuple[Any, ...]) -> bool:
 
     if one_row[0].is_cuda:
         return True
-    # Without gradients some layers are one fused operation, which nobody counts.
-    with torch.enable_grad(), FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), _unfused(), FlopCounterMode(display=False) as counter:
         module(*one_row)
     found = counter.get_flop_counts().get("Global", {})
     # Convolutions are oneDNN's in any case; packed, they take batch normalisation in.
     return any("convolution" in str(op) for op in found) or sum(found.values()) > _PAYS * _products(module)
+
+
+@contextlib.contextmanager
+def _unfused() -> Iterator[None]:
+    """A transformer's layer is one operation otherwise, whose products nobody counts."""
+    import torch
+
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 def _products(module: Any) -> int:

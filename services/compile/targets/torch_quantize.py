@@ -16,7 +16,7 @@ _BATCH = 32
 
 
 def program(model: Model, job: Job, feeds: list[dict[str, Any]]) -> tuple[Any, dict[str, str]]:
-    """Ranges come from the calibration rows where there are convolutions, which need them; else each row brings its own.
+    """Ranges come from the calibration rows where there are convolutions, which need them; else rows bring their own.
 
     In an encoder that was as fast, and closer to the source.
     """

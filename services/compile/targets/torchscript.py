@@ -79,8 +79,9 @@ def _by_name(node: Any) -> None:
     """`torch.reshape` for `torch.ops.aten.reshape.default`, where there is such a function or method."""
     import torch
 
-    name = node.target._schema.name.partition("::")[2] if isinstance(node.target, torch._ops.OpOverload) else ""  # noqa: SLF001
-    node.target = getattr(torch, name, None) or getattr(torch.Tensor, name, None) or node.target if name else node.target
+    if isinstance(node.target, torch._ops.OpOverload):  # noqa: SLF001 - the type has no public name
+        name = node.target._schema.name.partition("::")[2]  # noqa: SLF001
+        node.target = getattr(torch, name, None) or getattr(torch.Tensor, name, node.target)
 
 
 def _frozen(module: Any, example: tuple[Any, ...]) -> Any:

@@ -21,9 +21,9 @@ import numpy as np
 import pytest
 import yaml
 
-from lockgate.services.errors import PackagingFailed
 from lockgate.services.compile.fingerprint import differences, of
 from lockgate.services.compile.words import Tolerance
+from lockgate.services.errors import PackagingFailed
 from lockgate.services.opened import opened
 from lockgate.services.package import package, packaged
 from lockgate.services.spec import Parity

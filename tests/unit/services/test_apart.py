@@ -121,7 +121,7 @@ def _runs(pid: int) -> bool:
 def test_last_words_are_of_this_process_and_not_of_the_one_before(tmp_path: Path) -> None:
     log = tmp_path / apart.LOG
     log.write_text("something old")
-    with pytest.raises(Lost, match="ended with code 3$"):
+    with pytest.raises(Lost, match=r"ended with code 3$"):
         call(partial(os._exit, 3), tmp_path, LIMITS)
 
 

@@ -321,7 +321,7 @@ def filled(x: Arrays) -> Arrays:
     ids=["accepted", "required", "answered with NaN", "refused"],
 )
 def test_missing_values_are_tried_where_they_may_come_and_the_source_answers(
-    run: Run, required: bool, tried: bool, tmp_path: Path
+    run: Run, required: Any, tried: Any, tmp_path: Path
 ) -> None:
     inputs = (OPTIONAL[0], replace(OPTIONAL[1], required=required))
     reference.write(columns(run, inputs), STRICT, MAX_BATCH, tmp_path)

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -25,7 +25,7 @@ class Toy(Compiler):
     """`settings` go into the manifest and tell the engine what to do: see `engine`."""
 
     target = "toy"
-    settings: Mapping[str, Any] = {}  # noqa: RUF012
+    settings: ClassVar[Mapping[str, Any]] = {}
 
     def supports(self, about: About, precision: Precision, device: Device) -> str | None:  # noqa: ARG002
         return None
@@ -52,16 +52,16 @@ class Fast(Toy):
 
 
 class Slow(Toy):
-    settings = {"delay": 0.004}
+    settings: ClassVar[Mapping[str, Any]] = {"delay": 0.004}
 
 
 class Medium(Toy):
-    settings = {"delay": 0.002}
+    settings: ClassVar[Mapping[str, Any]] = {"delay": 0.002}
 
 
 class Heavy(Fast):
     heavy = True
-    settings = {"delay": 0.001}
+    settings: ClassVar[Mapping[str, Any]] = {"delay": 0.001}
 
 
 class Twin(Fast):
@@ -70,18 +70,18 @@ class Twin(Fast):
 
 
 class MachineCode(Toy):
-    settings = {"portable": False}
+    settings: ClassVar[Mapping[str, Any]] = {"portable": False}
 
 
 class Large(Toy):
-    settings = {"delay": 0.001, "megabytes": 64}
+    settings: ClassVar[Mapping[str, Any]] = {"delay": 0.001, "megabytes": 64}
 
     def weights(self, native: Any) -> Any:
         return np.concatenate([native, np.zeros((100_000, 2))])
 
 
 class LateLoader(Toy):
-    settings = {"delay": 0.002, "load": "sleep"}
+    settings: ClassVar[Mapping[str, Any]] = {"delay": 0.002, "load": "sleep"}
 
 
 class Skipped(Toy):
@@ -152,23 +152,23 @@ class Littering(Toy):
 
 
 class CrashesAtLoad(Toy):
-    settings = {"load": "crash"}
+    settings: ClassVar[Mapping[str, Any]] = {"load": "crash"}
 
 
 class HangsAtLoad(Toy):
-    settings = {"load": "hang"}
+    settings: ClassVar[Mapping[str, Any]] = {"load": "hang"}
 
 
 class FailsAtLoad(Toy):
-    settings = {"load": "fail"}
+    settings: ClassVar[Mapping[str, Any]] = {"load": "fail"}
 
 
 class CrashesWhenTimed(Toy):
-    settings = {"later": "crash"}
+    settings: ClassVar[Mapping[str, Any]] = {"later": "crash"}
 
 
 class HangsWhenTimed(Toy):
-    settings = {"later": "hang"}
+    settings: ClassVar[Mapping[str, Any]] = {"later": "hang"}
 
 
 class Corrupted(Toy):
@@ -179,25 +179,25 @@ class Corrupted(Toy):
 
 
 class Swapped(Toy):
-    settings = {"swap": ["total", "first"]}
+    settings: ClassVar[Mapping[str, Any]] = {"swap": ["total", "first"]}
 
 
 class OtherConstant(Toy):
     """Of the preprocessing: the source adds 7."""
 
-    settings = {"constant": 7.1}
+    settings: ClassVar[Mapping[str, Any]] = {"constant": 7.1}
 
 
 class OnlyOne(Toy):
     """Right for one row, and for more it repeats the first."""
 
-    settings = {"frozen": True}
+    settings: ClassVar[Mapping[str, Any]] = {"frozen": True}
 
 
 class Misreading(Toy):
     """Right for contiguous inputs only."""
 
-    settings = {"contiguous": True}
+    settings: ClassVar[Mapping[str, Any]] = {"contiguous": True}
 
 
 class Told(Toy):
