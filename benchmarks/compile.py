@@ -78,7 +78,7 @@ def benchmark(name: str, asked: argparse.Namespace) -> dict[str, Any]:
         folder = Path(place)
         rows = asked.rows or models.KINDS[name].rows
         known = models.about(name, folder, rows)
-        call(partial(models.prepare, name, folder), folder / "prepare", _LIMITS)
+        call(partial(models.prepare, name, known), folder / "prepare", _LIMITS)
         options = _options(asked, models.tolerance(rows))
         found = {"model": name, "device": asked.device, "threads": asked.threads, "parity_rows": rows}
         searched = _run(known, options, folder / "search", f"{name}: the search")
@@ -169,12 +169,13 @@ def _figures(searched: Ran, whole: Ran | None) -> dict[str, Any]:
         return {"chosen": None, "search_s": round(searched.search.seconds, 1), "ok": False}
     chosen = searched.search.chosen.candidate
     near = _near(whole) if whole else []
-    places = {c: whole.artifact(c) for c in near if whole} | {EAGER: searched.artifact(EAGER)}
-    places[chosen] = searched.artifact(chosen)
+    places = {c: whole.artifact(c) for c in near if whole}
+    places |= {c: searched.artifact(c) for c in (EAGER, chosen) if searched.artifact(c).is_dir()}
     fought = duel(places, searched.search.reference, searched.options)
+    batches = searched.options.objective.batch_sizes
     found = {
         "chosen": str(chosen),
-        "speedup_vs_eager": _speedup(fought, chosen, searched.options.objective.batch_sizes),
+        "speedup_vs_eager": _speedup(fought, chosen, batches) if EAGER in places else None,
         "search_s": round(searched.search.seconds, 1),
     }
     if whole and whole.search.chosen:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from lockgate.services.compile.words import About, Arrays, Input, Model, Toleran
 SEED = 0
 _TOKENS, _VOCABULARY = 128, 30522
 _IMAGE = 224
-FILE = "model.pt"
+_FILES = {"pickle": "model.pt", "pt2": "model.pt2"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +65,14 @@ KINDS = {
 
 
 def about(name: str, folder: Path, rows: int) -> About:
-    """What is known of a model that `prepare` has written into `folder`."""
+    """What is known of a model that `prepare` has written into `folder`.
+
+    A pickled module is the quicker baseline. Without cloudpickle it is an exported program, as MLflow keeps it.
+    """
     digest = hashlib.sha256(f"{name} {SEED} {rows}".encode()).hexdigest()
-    kind = KINDS[name]
-    example = kind.example(rows)
-    return About(f"{name} of the benchmark", digest, "pytorch", "pickle", folder / FILE, kind.inputs, example)
+    kind, storage = KINDS[name], "pickle" if find_spec("cloudpickle") else "pt2"
+    file = folder / _FILES[storage]
+    return About(f"{name} of the benchmark", digest, "pytorch", storage, file, kind.inputs, kind.example(rows))
 
 
 def tolerance(rows: int) -> Tolerance:
@@ -76,11 +80,17 @@ def tolerance(rows: int) -> Tolerance:
     return Tolerance(rows=rows, min_agreement=0.0)
 
 
-def prepare(name: str, folder: Path) -> None:
-    """Build the module and pickle it into `folder`."""
+def prepare(name: str, known: About) -> None:
+    """Build the module and write it where `known` says."""
     import torch
 
-    torch.save(built(name), folder / FILE)
+    module = built(name)
+    if known.storage == "pickle":
+        torch.save(module, known.file)
+        return
+    example = tuple(torch.from_numpy(value) for value in KINDS[name].example(2).values())
+    free = tuple({0: torch.export.Dim("batch")} for _ in example)
+    torch.export.save(torch.export.export(module, example, dynamic_shapes=free), known.file)
 
 
 def built(name: str) -> Any:
@@ -99,7 +109,10 @@ def opened(known: About) -> Model:
     """The model in memory, in whichever process asks."""
     import torch
 
-    native = torch.load(known.file, weights_only=False)
+    if known.storage == "pickle":
+        native = torch.load(known.file, weights_only=False)
+    else:
+        native = torch.export.load(known.file).module()
     return Model(known, native, partial(answer, native))
 
 

@@ -2,6 +2,7 @@
 
 CompileError
 ├── Unsupported    this pair of model and target makes no sense, or this machine cannot
+│   └── NotMade    what several candidates begin with (an export) failed
 ├── Lost           the process crashed, hung past its limit or ate its memory
 └── Unservable     the source model itself cannot be served in batches: no target can help
 """
@@ -15,6 +16,10 @@ class CompileError(Exception):
 
 class Unsupported(CompileError):
     pass
+
+
+class NotMade(Unsupported):
+    """What several candidates begin with could not be made."""
 
 
 class Lost(CompileError):

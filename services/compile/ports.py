@@ -22,6 +22,8 @@ class Compiler(ABC):
     target: ClassVar[str]
     heavy: ClassVar[bool] = False
     """It takes minutes: tried after the others, and only while it can still win."""
+    legacy: ClassVar[bool] = False
+    """Its own authors advise against it: the table says so."""
     alike: ClassVar[str | None] = None
     """A target whose kernels are the same but that starts faster: when that one was measured, this one is not tried."""
 

@@ -206,6 +206,8 @@ class _Searching:
 
     def _measured(self, candidate: Candidate, outcome: str, reason: str) -> None:
         row = replace(self._rows[candidate], timings=self._race.timings(candidate))
+        legacy = "legacy: its own authors advise against it" if compiler(candidate.target).legacy else ""
+        reason = "; ".join(filter(None, (reason, legacy)))
         self._rows[candidate] = replace(row, outcome=outcome, reason=reason)  # type: ignore[arg-type]
 
     def _over_a_limit(self, row: Row) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from .engines.feeds import feed
-from .errors import Unsupported
+from .errors import NotMade
 from .words import Model
 
 _ANSWER = "answer.json"
@@ -72,7 +72,7 @@ def once(shared: Path, name: str, write: Callable[[Path], Any]) -> tuple[Path, A
     """What several candidates begin with: written by the first of them; its path, and what `write` returned (JSON).
 
     `write` gets the path of a new folder. A killed writer leaves nothing behind that another would take for whole. What
-    it raises is kept too and raised again as `Unsupported`: an export that fails need not fail for every candidate.
+    it raises is kept too and raised again as `NotMade`: an export that fails need not fail for every candidate.
     """
     place = shared / name
     if not (place / _ANSWER).is_file():
@@ -80,13 +80,13 @@ def once(shared: Path, name: str, write: Callable[[Path], Any]) -> tuple[Path, A
         try:
             answer = {"ok": write(scratch)}
         except Exception as failed:  # noqa: BLE001 - an exporter raises anything
-            answer = {"error": f"{type(failed).__name__}: {' '.join(str(failed).split())[:400]}"}
+            answer = {"error": f"{type(failed).__name__}: {(str(failed).strip().splitlines() or [''])[0][:300]}"}
         (scratch / _ANSWER).write_text(json.dumps(answer), encoding="utf-8")
         shutil.rmtree(place, ignore_errors=True)
         scratch.rename(place)
     answer = json.loads((place / _ANSWER).read_text(encoding="utf-8"))
     if "error" in answer:
-        raise Unsupported(f"could not be exported: {answer['error']}")
+        raise NotMade(answer["error"])
     return place, answer["ok"]
 
 

@@ -22,10 +22,19 @@ _VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 
 def load(folder: Path, manifest: Mapping[str, Any], threads: int | None) -> TorchEngine:
     """Ready for every batch size: the first calls compile, so they are made here."""
+    if missing := no_compiler():
+        raise RuntimeError(
+            f"torch.compile asks for the compiler at each start, also when nothing is left to do: {missing}"
+        )
     torch_values.use(threads)
     fits = manifest.get("cache_for") == machine(manifest["device"])
     with inductor_cache(folder / CACHE if fits else None):
         return compiled(folder, manifest)
+
+
+def no_compiler() -> str | None:
+    """Inductor's generated code is C++, on a GPU its launchers are."""
+    return None if shutil.which(os.environ.get("CXX", "g++")) else "no C++ compiler (g++) here"
 
 
 def compiled(folder: Path, manifest: Mapping[str, Any]) -> TorchEngine:

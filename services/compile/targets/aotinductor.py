@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from .. import source
-from ..engines import torch_aoti, torch_eager, torch_lower, torch_values
-from ..engines.torch_compiled import inductor_cache
+from ..engines import torch_aoti, torch_compiled, torch_eager, torch_lower, torch_values
 from ..errors import Unsupported
 from ..ports import Compiler
 from ..words import About, Device, Job, Model, Precision
-from . import torch_program, torch_quantize
+from . import torch_measure, torch_program, torch_quantize, torch_refusals
 
 FILE = "model.pt2"
 Feeds = list[dict[str, Any]]
@@ -22,17 +21,17 @@ class AotInductor(Compiler):
     heavy = True
 
     def supports(self, about: About, precision: Precision, device: Device) -> str | None:
-        refused = torch_program.refusal(about, precision, device) or torch_program.no_compiler()
+        refused = torch_refusals.refusal(about, precision, device) or torch_compiled.no_compiler()
         if refused or precision != "int8":
             return refused
-        return torch_program.no_torchao() or (torch_program.no_x86() if device == "cpu" else None)
+        return torch_refusals.no_torchao() or (torch_refusals.no_x86() if device == "cpu" else None)
 
     def compile(self, model: Model, job: Job, into: Path) -> dict[str, Any]:
         # The generated code holds the number of threads that it was made with.
         torch_values.use(job.threads)
         torch_program.no_script(model)
         feeds, outputs = source.tensors(model), source.outputs(model)
-        with source.quiet(), inductor_cache():
+        with source.quiet(), torch_compiled.inductor_cache():
             config = _package(model, job, feeds, into / FILE)
         manifest = {
             "engine": "aotinductor",
@@ -45,7 +44,7 @@ class AotInductor(Compiler):
             "inductor": config,
             "made_for": dict(torch_aoti.package(into / FILE).get_metadata()),
         }
-        return manifest | torch_program.recorded(
+        return manifest | torch_measure.recorded(
             lambda graphs: torch_aoti.load(into, manifest | graphs, job.threads), model, job
         )
 
@@ -56,7 +55,7 @@ def _package(model: Model, job: Job, feeds: Feeds, path: Path) -> dict[str, Any]
 
     program, lower = _program(model, job, feeds)
     one_row = torch_program.arguments(model, feeds, 1, job.device)
-    frozen = job.precision == "int8" or torch_program.packs(torch_eager.unguarded(program), one_row)
+    frozen = job.precision == "int8" or torch_measure.packs(torch_eager.unguarded(program), one_row)
     # Gradients forbid freezing, without a word. max_autotune doubled the time to compile and gained nothing on CPU.
     with torch.no_grad():
         torch._inductor.aoti_compile_and_package(  # noqa: SLF001 - the documented name

@@ -9,7 +9,7 @@ from typing import Any
 from .. import pickles, source
 from ..engines.torch_script import silent
 from ..words import About, Device, Job, Model, Precision
-from . import torch_program
+from . import torch_program, torch_refusals
 
 
 def needs(about: About) -> set[str]:  # noqa: ARG001 - each writer's form
@@ -19,7 +19,7 @@ def needs(about: About) -> set[str]:  # noqa: ARG001 - each writer's form
 def refuses(about: About, precision: Precision, device: Device) -> str | None:
     if precision == "int8":
         return "eager int8 is slower than fp32 (torchao quantises in Python at each call): use aotinductor"
-    return torch_program.refusal(about, precision, device)
+    return torch_refusals.refusal(about, precision, device)
 
 
 def write(model: Model, job: Job, into: Path) -> dict[str, Any]:

@@ -19,7 +19,7 @@ import numpy as np
 
 from .. import fingerprint, source
 from ..engines.onnx import CPU
-from ..errors import Unsupported
+from ..errors import NotMade, Unsupported
 from ..words import Arrays, Job
 from . import onnx_graph, onnx_measure
 
@@ -66,6 +66,8 @@ def _attempt(make: Callable[[], tuple[Path, int]]) -> Made:
     """The quantiser has its bugs; one method's must not cost the other."""
     try:
         return make()
+    except NotMade as failed:
+        return str(failed)
     except Unsupported:
         raise
     except Exception as failed:  # noqa: BLE001 - it raises anything

@@ -11,7 +11,7 @@ from ..engines import torch_compiled, torch_values
 from ..engines.torch_eager import TorchEngine
 from ..ports import Compiler
 from ..words import About, Device, Job, Model, Precision
-from . import eager_torch, torch_program
+from . import eager_torch, torch_measure, torch_program, torch_refusals
 
 
 class TorchCompile(Compiler):
@@ -20,12 +20,12 @@ class TorchCompile(Compiler):
     alike = "aotinductor"
 
     def supports(self, about: About, precision: Precision, device: Device) -> str | None:
-        refused = torch_program.refusal(about, precision, device) or torch_program.no_compiler()
+        refused = torch_refusals.refusal(about, precision, device) or torch_compiled.no_compiler()
         if refused or precision != "int8":
             return refused
         if about.storage == "pt2":
             return "torchao quantises layers, and an exported program has none"
-        return torch_program.no_torchao()
+        return torch_refusals.no_torchao()
 
     def compile(self, model: Model, job: Job, into: Path) -> dict[str, Any]:
         torch_values.use(job.threads)
@@ -33,7 +33,7 @@ class TorchCompile(Compiler):
         manifest = _manifest(model, job, into)
         arrays.save(into / torch_compiled.EXAMPLE, {"example": torch_program.rows(model, 1)})
         with source.quiet(), torch_compiled.inductor_cache() as folder:
-            manifest |= torch_program.recorded(lambda graphs: _anew(into, manifest | graphs), model, job)
+            manifest |= torch_measure.recorded(lambda graphs: _anew(into, manifest | graphs), model, job)
             _anew(into, manifest)
             shutil.copytree(folder, into / torch_compiled.CACHE, ignore=shutil.ignore_patterns("*.lock", "locks"))
         return manifest
@@ -52,7 +52,7 @@ def _manifest(model: Model, job: Job, into: Path) -> dict[str, Any]:
         "engine": "torch-compile",
         "device": job.device,
         "mode": "max-autotune-no-cudagraphs" if job.device == "cuda" else None,
-        "freezing": torch_program.packs(torch_program.fresh(model, job.device), one_row),
+        "freezing": torch_measure.packs(torch_program.fresh(model, job.device), one_row),
         "warm": _sizes(job.max_batch),
         "cache_for": torch_compiled.machine(job.device),
         "portable": True,

@@ -10,7 +10,7 @@ import numpy as np
 from ..engines import torch_lower, torch_values
 from ..errors import Unsupported
 from ..words import Arrays, Job, Model
-from . import torch_program
+from . import torch_measure, torch_program
 
 _BATCH = 32
 
@@ -30,7 +30,7 @@ def program(model: Model, job: Job, feeds: list[dict[str, Any]]) -> tuple[Any, d
             x86_inductor_quantizer as x86,
         )
     found = torch_program.program(model, feeds)
-    dynamic = not torch_program.convolves(found.graph)
+    dynamic = not torch_measure.convolves(found.graph)
     quantizer = x86.X86InductorQuantizer()
     quantizer.set_global(x86.get_default_x86_inductor_quantization_config(is_dynamic=dynamic))
     with torch.no_grad():

@@ -12,7 +12,7 @@ from .. import source
 from ..engines import torch_lower
 from ..ports import Compiler
 from ..words import About, Device, Job, Model, Precision
-from . import torch_program
+from . import torch_program, torch_refusals
 
 FILE = "model.ep"
 
@@ -26,7 +26,7 @@ class TorchTensorRt(Compiler):
             return "int8 engines come from a quantised ONNX graph: the target tensorrt"
         if device != "cuda":
             return "TensorRT is for NVIDIA GPUs"
-        return torch_program.refusal(about, precision, device) or source.missing({"torch_tensorrt", "tensorrt"})
+        return torch_refusals.refusal(about, precision, device) or source.missing({"torch_tensorrt", "tensorrt"})
 
     def compile(self, model: Model, job: Job, into: Path) -> dict[str, Any]:
         torch_program.no_script(model)

@@ -10,7 +10,7 @@ from ..engines import torch_lower, torch_script, torch_values
 from ..errors import Unsupported
 from ..ports import Compiler
 from ..words import About, Device, Job, Model, Precision
-from . import torch_program
+from . import torch_program, torch_refusals
 
 FILE = "model.ts"
 
@@ -22,7 +22,7 @@ class TorchScript(Compiler):
     def supports(self, about: About, precision: Precision, device: Device) -> str | None:
         if precision == "int8":
             return "TorchScript has no way to int8 that is kept up: use aotinductor"
-        return torch_program.refusal(about, precision, device)
+        return torch_refusals.refusal(about, precision, device)
 
     def compile(self, model: Model, job: Job, into: Path) -> dict[str, Any]:
         torch_values.use(job.threads)

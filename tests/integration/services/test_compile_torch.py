@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +16,8 @@ import numpy as np
 import pytest
 
 from lockgate.services.compile import engines, fingerprint, targets
-from lockgate.services.compile.engines import torch_compiled, torch_graphs, torch_script, torch_values
+from lockgate.services.compile.engines import torch_compiled, torch_script
 from lockgate.services.compile.errors import Unsupported
-from lockgate.services.compile.targets import torch_program
 from lockgate.services.compile.words import About, Arrays, Device, Input, Job, Model, Precision
 
 torch = pytest.importorskip("torch")
@@ -29,7 +26,6 @@ WIDTH = 12
 SIDE = 8
 MAX = 64
 MODELS = ("mlp", "conv", "heads", "attention")
-STORAGES = ("pt2", "pickle")
 BF16 = bool({"avx512_bf16", "amx_bf16"} & fingerprint.cpu_features())
 
 
@@ -95,10 +91,7 @@ def model(kind: str, storage: str, folder: Path, native: Any = None) -> Model:
     file = folder / f"{kind}.{storage}"
     if storage == "pt2":
         native = _exported(native, example, file)
-    else:
-        file.write_bytes(kind.encode())
     inputs = tuple(Input(n, v.dtype.name, (-1, *v.shape[1:]), column=False) for n, v in example.items())
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()
 
     def run(x: Arrays) -> Arrays:
         with torch.no_grad():
@@ -106,7 +99,7 @@ def model(kind: str, storage: str, folder: Path, native: Any = None) -> Model:
         found = answer if isinstance(answer, dict) else {"output": answer}
         return {name: value.numpy() for name, value in found.items()}
 
-    return Model(About(f"{kind} version 1", digest, "pytorch", storage, file, inputs, example), native, run)
+    return Model(About(f"{kind} version 1", "digest", "pytorch", storage, file, inputs, example), native, run)
 
 
 def _exported(native: Any, example: Arrays, file: Path) -> Any:
@@ -144,7 +137,8 @@ def holds(folder: Path, manifest: dict[str, Any], made: Model, margin: float = 1
     for rows in (1, 2, MAX):
         x = sample(kind, rows, seed=rows)
         want = made.run(x)
-        for given in (x, {n: np.repeat(v, 2, axis=0)[::2] for n, v in x.items()}, _backwards(x)):
+        every_second = {n: np.repeat(v, 2, axis=0)[::2] for n, v in x.items()}
+        for given in (x, every_second, {n: np.asfortranarray(v) for n, v in x.items()}):
             found = engine.run(given)
             assert list(found) == list(want)
             for name, value in want.items():
@@ -152,18 +146,12 @@ def holds(folder: Path, manifest: dict[str, Any], made: Model, margin: float = 1
                 np.testing.assert_allclose(found[name], value, rtol=0, atol=margin * float(np.abs(value).max()))
 
 
-def _backwards(x: Arrays) -> Arrays:
-    """The same values in another order in memory."""
-    return {n: np.asfortranarray(v) for n, v in x.items()}
+LIGHT = pytest.mark.parametrize(
+    ("target", "kind", "storage"), list(product(("eager", "torchscript"), MODELS, ("pt2", "pickle")))
+)
 
 
-def light() -> Iterator[tuple[str, str, str]]:
-    for target in ("eager", "torchscript"):
-        for kind in MODELS:
-            yield from ((target, kind, storage) for storage in STORAGES)
-
-
-@pytest.mark.parametrize(("target", "kind", "storage"), list(light()))
+@LIGHT
 def test_a_light_target_answers_as_the_source(target: str, kind: str, storage: str, tmp_path: Path) -> None:
     made = model(kind, storage, tmp_path)
     assert targets.compiler(target).supports(made.about, "fp32", "cpu") is None
@@ -173,7 +161,7 @@ def test_a_light_target_answers_as_the_source(target: str, kind: str, storage: s
 
 
 @pytest.mark.skipif(not BF16, reason="this CPU has no bf16 arithmetic")
-@pytest.mark.parametrize(("target", "kind", "storage"), list(light()))
+@LIGHT
 def test_in_bf16(target: str, kind: str, storage: str, tmp_path: Path) -> None:
     made = model(kind, storage, tmp_path)
     before = made.run(made.about.example)
@@ -254,7 +242,7 @@ def serve_apart(folder: Path) -> None:
 
 
 def test_torch_compile_starts_from_its_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if why := targets.compiler("torch-compile").supports(_about("pt2"), "fp32", "cpu"):
+    if why := targets.compiler("torch-compile").supports(model("mlp", "pickle", tmp_path).about, "fp32", "cpu"):
         pytest.skip(why)
     apart("compile_apart", tmp_path)
     manifest, artifact = json.loads((tmp_path / "manifest.json").read_text()), tmp_path / "artifact"
@@ -310,76 +298,3 @@ def test_a_trace_that_holds_its_batch_is_refused(tmp_path: Path) -> None:
     warnings.simplefilter("ignore", torch.jit.TracerWarning)  # pytest restores the filters
     with pytest.raises(Unsupported, match="its trace does not answer a batch of 1"):
         build("torchscript", made, tmp_path / "artifact")
-
-
-def _about(storage: str = "pickle", **changes: Any) -> About:
-    inputs = (Input("x", changes.pop("dtype", "float32"), (-1, WIDTH), column=False),)
-    return replace(
-        About("m", "d", "pytorch", storage, Path("m"), inputs, sample("mlp", 2)),
-        **changes,
-    )
-
-
-def test_what_this_machine_cannot_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    def why(target: str, precision: Precision = "fp32", device: Device = "cpu", **changes: Any) -> str:
-        return targets.compiler(target).supports(_about(**changes), precision, device) or ""
-
-    monkeypatch.setattr(fingerprint, "gpus", lambda: ())
-    monkeypatch.setattr(fingerprint, "cpu_features", lambda: frozenset({"avx2"}))
-    for target in ("eager", "torchscript", "aotinductor", "torch-compile", "torch-tensorrt"):
-        assert why(target, device="cuda") == "no NVIDIA GPU here"
-    for target in ("eager", "torchscript", "aotinductor", "torch-compile"):
-        assert why(target, "bf16") == "this CPU has no bf16 arithmetic"
-        assert "fp16 is for GPUs" in why(target, "fp16")
-        assert why(target, dtype="object") == "PyTorch has no tensors of strings"
-    assert why("aotinductor", flavour="sklearn") == "it takes PyTorch modules; this is a sklearn model"
-    assert why("torch-tensorrt") == "TensorRT is for NVIDIA GPUs"
-    assert "use aotinductor" in why("eager", "int8")
-    assert "an exported program has none" in why("torch-compile", "int8", storage="pt2")
-    monkeypatch.setenv("PATH", "")
-    assert why("aotinductor") == why("torch-compile") == "no C++ compiler (g++) here"
-    old = fingerprint.Gpu("Tesla V100", "7.0", "580")
-    monkeypatch.setattr(fingerprint, "gpus", lambda: (old,))
-    monkeypatch.setattr(torch_program, "version", lambda _: "2.13.0+cpu")
-    assert why("eager", device="cuda") == "this PyTorch was built without CUDA"
-    monkeypatch.setattr(torch_program, "version", lambda _: "2.13.0+cu130")
-    assert why("eager", device="cuda") == ""
-    assert "has no bf16 arithmetic" in why("eager", "bf16", "cuda")
-
-
-class Replayed(torch_graphs.Graphed):
-    """Records without a GPU: a replay computes again into the same tensors."""
-
-    recordings = 0
-
-    def _record(self, given: list[Any]) -> tuple[Any, list[Any], list[Any]]:
-        self.recordings += 1
-        answers = [value.clone() for value in torch_values.values(self._call(*given))]
-
-        class Graph:
-            def replay(graph) -> None:  # noqa: N805 - `self` is the recorder's
-                for static, value in zip(answers, torch_values.values(self._call(*given)), strict=True):
-                    static.copy_(value)
-
-        return Graph(), given, answers
-
-
-def test_recorded_batches_are_padded_and_cut() -> None:
-    assert [torch_graphs.bucket(n) for n in (1, 2, 3, 5, 8, 9, 16, 17, 64)] == [1, 2, 4, 8, 8, 16, 16, 24, 64]
-    sizes = []
-
-    def call(x: Any, y: Any) -> Any:
-        sizes.append(len(x))
-        return x * 2 + y, x.sum(1)
-
-    graphed = Replayed(call, 6)
-    for rows in (3, 1, 3, 8, 9):
-        x, y = torch.randn(rows, 4), torch.randn(rows, 1)
-        kept = x.clone()
-        doubled, summed = graphed(x, y)
-        torch.testing.assert_close(doubled, kept * 2 + y)
-        torch.testing.assert_close(summed, kept.sum(1))
-        torch.testing.assert_close(x, kept)
-    assert graphed.recordings == 3
-    assert sizes[-1] == 9  # beyond the largest it is not recorded
-    assert torch_graphs.graphed(call, {"graphs": 0}) is call

@@ -194,22 +194,23 @@ def test_newcomers_meet_the_survivors_on_equal_terms() -> None:
 
 
 def test_who_was_dropped_in_a_quick_phase_still_counts_as_slower() -> None:
-    machine = Machine(candidates(0.010, 0.070), sigma=0.01, slow=(1.0, 1.0))
+    machine = Machine(candidates(0.010, 0.070, 0.010), sigma=0.01, slow=(1.0, 1.0))
     race = Race(machine.time, Objective(), PLAN, lambda *_a: None)
-    old, slow = machine.truth
-    race.enter(old)
-    race.enter(slow)
+    old, slow, _other = machine.truth
+    for candidate in machine.truth:
+        race.enter(candidate)
     race.run(final=False)
     assert slow in race.dropped
-    machine.truth = {c: seconds * 10 for c, seconds in machine.truth.items()}
+    machine.truth = {c: seconds * 100 for c, seconds in machine.truth.items()}
     race.run(final=True)
+    assert race.timings(slow)[0].p50 < race.timings(old)[0].p50
     assert race.score(slow) / race.score(old) == pytest.approx(7, rel=0.1)
 
 
 def test_a_newcomer_is_compared_in_its_own_rounds_only() -> None:
     """The leader was slow before the newcomer came; the newcomer is the slower one."""
     machine = Machine(candidates(0.030, 0.012), sigma=0.01, slow=(1.0, 1.0))
-    race = Race(machine.time, Objective(), PLAN, lambda *_a: None)
+    race = Race(machine.time, Objective(), Rounds(most=5, least=8), lambda *_a: None)
     old, new = machine.truth
     race.enter(old)
     race.run(final=False)

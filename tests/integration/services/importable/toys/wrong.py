@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from lockgate.services.compile.targets.eager import Eager
 from lockgate.services.compile.targets.onnxruntime import OnnxRuntime
 from lockgate.services.compile.words import Job, Model
 
@@ -62,16 +60,3 @@ class OnlyOneRow(Changed):
     def change(self, graph: Any, manifest: dict[str, Any]) -> None:  # noqa: ARG002
         for value in (*graph.input, *graph.output):
             value.type.tensor_type.shape.dim[0].dim_value = 1
-
-
-class Doubled(Eager):
-    """Another weight than the one that was logged, in an exported program."""
-
-    def compile(self, model: Model, job: Job, into: Path) -> dict[str, Any]:
-        import torch
-
-        manifest = super().compile(model, job, into)
-        program = torch.export.load(into / manifest["file"])
-        next(iter(program.state_dict.values())).data.mul_(2)
-        torch.export.save(program, into / manifest["file"])
-        return json.loads(json.dumps(manifest))
