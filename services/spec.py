@@ -49,7 +49,9 @@ class Parity(_Section):
     """How far compiled outputs may be from the source model's."""
 
     rtol: float = Field(default=1e-3, ge=0, description="Relative tolerance of each output value, at fp32.")
-    atol: float = Field(default=1e-5, ge=0, description="Absolute tolerance of each output value.")
+    atol: float = Field(
+        default=1e-5, ge=0, description="Absolute tolerance of each value; it grows with outputs larger than 1."
+    )
     min_agreement: Share = Field(default=0.999, description="Least share of rows with the same label.")
     margin: Share = Field(
         default=0.05,

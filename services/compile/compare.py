@@ -137,13 +137,15 @@ def _compared(name: str, want: Array, found: Array, rule: Rule) -> Compared:
 
 
 def _allowed(want: Array, scale: float, rule: Rule) -> Array:
+    """Sums are rounded at the size of their terms, so `atol` grows with outputs beyond 1: a logit near 0 is a sum."""
     held = rule.tolerance
+    atol = held.atol * max(1.0, scale)
     if rule.precision != FULL:
-        return np.full(want.shape, max(held.atol, held.margin * scale))
+        return np.full(want.shape, max(atol, held.margin * scale))
     if rule.edge:
-        return np.full(want.shape, held.atol + held.rtol * scale)
+        return np.full(want.shape, atol + held.rtol * scale)
     with np.errstate(invalid="ignore"):
-        return np.asarray(np.nan_to_num(held.atol + held.rtol * np.abs(want.astype(np.float64)), nan=0.0, posinf=0.0))
+        return np.asarray(np.nan_to_num(atol + held.rtol * np.abs(want.astype(np.float64)), nan=0.0, posinf=0.0))
 
 
 def _distance(want: Array, found: Array) -> Array:

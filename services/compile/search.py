@@ -21,9 +21,10 @@ from .ports import Compiler
 from .prober import Prober, probe
 from .race import Race, Rounds, predicted
 from .targets import COMPILERS, compiler
-from .words import About, Artifact, Candidate, Model, Options, Row, Search
+from .words import FULL, About, Artifact, Candidate, Model, Options, Row, Search
 
 Say = Callable[[str], None]
+_ENOUGH = 2
 _HOPELESS = 1.25
 """A costly candidate is left out when even the most hopeful prediction is slower than the best by this factor."""
 
@@ -136,6 +137,9 @@ class _Searching:
             return f"not compiled: {twin.candidate} has the same kernels, starts faster and was measured"
         if twin and twin.candidate in self._hopeless:
             return f"not compiled: {twin.candidate} has the same kernels, starts faster and cannot win either"
+        if others := self._refused_at(candidate.precision):
+            self._hopeless.add(candidate)
+            return f"not compiled: at {candidate.precision} parity refused {' and '.join(others)}"
         self._rounds(final=False)
         if (leader := self._race.leader()) is None:
             return ""
@@ -145,6 +149,12 @@ class _Searching:
             return ""
         self._hopeless.add(candidate)
         return f"not compiled: expected to take {hoped / scores[leader]:.1f} times as long as {leader}"
+
+    def _refused_at(self, precision: str) -> list[str]:
+        """Targets that differed at a precision below fp32, where two did and none was near enough."""
+        there = [row for c, row in self._rows.items() if c.precision == precision != FULL and row.parity]
+        refused = [row.candidate.target for row in there if row.outcome == "refused"]
+        return refused if len(refused) == len(there) >= _ENOUGH else []
 
     def _compile(self, candidate: Candidate, maker: Compiler) -> None:
         name = shelf.key(self._about, candidate, self._options)

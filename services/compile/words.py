@@ -76,8 +76,9 @@ class Candidate:
 class Tolerance:
     """How far compiled outputs may be from the source model's.
 
-    fp32 is held value by value (`atol + rtol * |source|`); lower precisions by `margin`, the largest error as a share
-    of the output's scale (its largest absolute value in the case). Both by `min_agreement` of the labels.
+    fp32 is held value by value (`atol * max(1, scale) + rtol * |source|`); lower precisions by `margin`, the largest
+    error as a share of the output's scale (its largest absolute value in the sample or the case). Both by
+    `min_agreement` of the labels.
     """
 
     rtol: float = 1e-3

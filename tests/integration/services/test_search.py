@@ -247,6 +247,17 @@ def test_what_takes_minutes_is_compiled_only_while_it_can_win(
     assert "compiled Heavy int8" not in log()
 
 
+def test_a_precision_that_two_targets_could_not_keep_is_not_compiled_for_minutes(
+    toys: Any, tmp_path: Path, log: Callable[[], list[str]]
+) -> None:
+    named = (("fast", "fp32"), ("swapped", "int8"), ("misreading", "int8"), ("heavy", "int8"))
+    wanted = replace(options(), candidates=tuple(Candidate(t, p) for t, p in named))  # type: ignore[arg-type]
+    rows = table(search(toys.about(), toys.opener(), wanted, tmp_path, lambda _line: None))
+    assert (rows["swapped"].outcome, rows["misreading"].outcome) == ("refused", "refused")
+    assert rows["heavy"].reason == "not compiled: at int8 parity refused swapped and misreading"
+    assert "compiled Heavy int8" not in log()
+
+
 def test_a_thorough_search_compiles_and_measures_everything_to_the_end(toys: Any, cache: Path) -> None:
     found = searched(toys, cache, "fast", "medium", "twin", thorough=True)
     assert {r.outcome for r in found.rows} == {"chosen", "kept"}
