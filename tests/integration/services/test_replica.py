@@ -13,6 +13,7 @@ import httpx
 import numpy as np
 import pytest
 
+from lockgate.services import processes
 from lockgate.services.local import LocalPlatform
 
 
@@ -112,3 +113,13 @@ def test_info_names_model_version_digest_target_and_spec(client: httpx.Client, b
 def test_unknown_paths_make_no_time_series(client: httpx.Client) -> None:
     assert client.get("/wp-login.php").status_code == 404
     assert "wp-login" not in client.get("/metrics").text
+
+
+def test_a_replica_of_onnxruntime_maps_no_other_vendor(client: httpx.Client) -> None:
+    """Torch alone would be 200 MB and two seconds at every start."""
+    (replica,) = {client.get("/info").json()["replica"]}
+    running = processes.of([replica])
+    assert running
+    mapped = "".join(Path(f"/proc/{p.pid}/maps").read_text(encoding="utf-8") for p in running)
+    assert "onnxruntime" in mapped
+    assert not any(vendor in mapped for vendor in ("libtorch", "libtensorflow", "_pywrap_tensorflow", "sklearn"))
