@@ -19,8 +19,8 @@ _RUN_TAG = "lockgate.run"
 def record(client: Any, where: Location, version: ModelVersion, folder: str, files: Mapping[str, bytes]) -> str:
     """Log `files` under `lockgate/<folder>` of the version's run; returns the run's id.
 
-    A version that was logged without a run gets one of its own in the experiment `lockgate`, named by a tag on the
-    version. Raises `RegistryDown`.
+    A version that was logged without a run gets one of its own, beside the model in its experiment (in the experiment
+    `lockgate` where there is none), named by a tag on the version. Raises `RegistryDown`.
     """
     with asking(where), tempfile.TemporaryDirectory() as scratch:
         run = _run(client, version)
@@ -33,9 +33,15 @@ def record(client: Any, where: Location, version: ModelVersion, folder: str, fil
 def _run(client: Any, version: ModelVersion) -> str:
     if known := version.run_id or version.tags.get(_RUN_TAG, ""):
         return known
-    experiment = client.get_experiment_by_name(EXPERIMENT)
-    number = experiment.experiment_id if experiment else client.create_experiment(EXPERIMENT)
-    run = str(client.create_run(number, run_name=f"{version.name} version {version.version}").info.run_id)
+    run = str(client.create_run(_experiment(client, version), run_name=f"lockgate: {version}").info.run_id)
     client.set_terminated(run)
     write(partial(client.set_model_version_tag, version.name, version.version, _RUN_TAG, run))
     return run
+
+
+def _experiment(client: Any, version: ModelVersion) -> str:
+    model = version.source.removeprefix("models:/")
+    if model.startswith("m-") and "/" not in model:
+        return str(client.get_logged_model(model).experiment_id)
+    there = client.get_experiment_by_name(EXPERIMENT)
+    return str(there.experiment_id if there else client.create_experiment(EXPERIMENT))
