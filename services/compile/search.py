@@ -41,16 +41,17 @@ def search(about: About, open_model: Callable[[], Model], options: Options, cach
     about = making.known(about, answers)
     with ExitStack() as processes:
         searching = _Searching(about, open_model, options, cache, answers)
-        for candidate in sorted(options.candidates, key=_order):
+        heavy = [c for c in options.candidates if compiler(c.target).heavy]
+        for candidate in sorted(set(options.candidates) - set(heavy), key=_order):
+            searching.consider(candidate, processes, say)
+        for candidate in searching.hopeful_first(sorted(heavy, key=_order)):
             searching.consider(candidate, processes, say)
         rows = searching.finish(say)
     return searching.found(rows, time.monotonic() - began)
 
 
-def _order(candidate: Candidate) -> tuple[bool, int, bool]:
-    places = list(COMPILERS)
-    heavy = compiler(candidate.target).heavy
-    return heavy, places.index(candidate.target), candidate.precision != "fp32"
+def _order(candidate: Candidate) -> tuple[int, bool, str]:
+    return list(COMPILERS).index(candidate.target), candidate.precision != FULL, candidate.precision
 
 
 def _answers(about: About, open_model: Callable[[], Model], options: Options, cache: Path) -> Path:
@@ -96,6 +97,16 @@ class _Searching:
             self._note(candidate, "skipped", str(error))
         except Exception as error:  # noqa: BLE001 - a compiler fails in its own way, and the next may not
             self._note(candidate, "lost", f"could not be compiled: {reference.line(error)}")
+
+    def hopeful_first(self, heavy: list[Candidate]) -> list[Candidate]:
+        """Of each target, the precision that leads by now: it tells what to expect of the others."""
+        if self._options.thorough or not heavy:
+            return heavy
+        self._rounds(final=False)
+        leader = self._race.leader()
+        first = leader.precision if leader else FULL
+        targets = list(dict.fromkeys(c.target for c in heavy))
+        return sorted(heavy, key=lambda c: (targets.index(c.target), c.precision != first))
 
     def finish(self, say: Say) -> list[Row]:
         """The last rounds, and who has won."""

@@ -247,6 +247,19 @@ def test_what_takes_minutes_is_compiled_only_while_it_can_win(
     assert "compiled Heavy int8" not in log()
 
 
+def test_of_what_takes_minutes_the_leading_precision_comes_first(
+    toys: Any, tmp_path: Path, log: Callable[[], list[str]]
+) -> None:
+    named = (("varied", "fp32"), ("varied", "int8"), ("heavy-varied", "fp32"), ("heavy-varied", "int8"))
+    wanted = replace(options(), candidates=tuple(Candidate(t, p) for t, p in named))  # type: ignore[arg-type]
+    found = search(toys.about(), toys.opener(), wanted, tmp_path, lambda _line: None)
+    rows = {str(row.candidate): row for row in found.rows}
+    assert rows["varied int8"].outcome == "chosen"
+    assert "compiled HeavyVaried int8" in log()
+    assert rows["heavy-varied fp32"].reason.startswith("not compiled: expected to take ")
+    assert "compiled HeavyVaried fp32" not in log()
+
+
 def test_a_precision_that_two_targets_could_not_keep_is_not_compiled_for_minutes(
     toys: Any, tmp_path: Path, log: Callable[[], list[str]]
 ) -> None:

@@ -69,6 +69,20 @@ class Twin(Fast):
     alike = "fast"
 
 
+class Varied(Toy):
+    """Four times as fast in int8."""
+
+    delays: ClassVar[Mapping[str, float]] = {"fp32": 0.004, "int8": 0.001}
+
+    def compile(self, model: Model, job: Job, into: Path) -> dict[str, Any]:
+        return {**super().compile(model, job, into), "delay": self.delays[job.precision]}
+
+
+class HeavyVaried(Varied):
+    heavy = True
+    delays: ClassVar[Mapping[str, float]] = {"fp32": 0.006, "int8": 0.0015}
+
+
 class MachineCode(Toy):
     settings: ClassVar[Mapping[str, Any]] = {"portable": False}
 
