@@ -1,0 +1,40 @@
+"""The `monitoring:` section: what is kept of the live traffic, and where metrics are asked for."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, HttpUrl, PlainSerializer
+
+from lockgate.monitoring.units import Bytes, Percent, Seconds
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Capture(_Section):
+    """What every replica keeps of the requests that it answered: inputs, outputs, request id, time. As Parquet."""
+
+    sample: Percent = Field(
+        default=100.0, description="Share of the requests that are kept, chosen by request id: both sides keep the same."
+    )
+    keep: Seconds = Field(default=7 * 86_400.0, description="Files that are older are deleted.")
+    max_size: Bytes = Field(default=2**30, description="Of each side; beyond it the oldest files are deleted.")
+
+
+def _url(value: HttpUrl) -> str:
+    return str(value).rstrip("/")
+
+
+class MonitoringSpec(_Section):
+    """What is kept of the live traffic, and where metrics are asked for."""
+
+    capture: Capture = Field(default=Capture(), description="What replicas keep of the requests that they answered.")
+    redact: dict[str, Literal["hash", "drop"]] = Field(
+        default={},
+        description="Inputs that are never kept as they are, by name: `hash` keeps a keyed digest, `drop` nothing.",
+    )
+    prometheus: Annotated[HttpUrl, AfterValidator(_url), PlainSerializer(str)] | None = Field(
+        default=None, description="Address of the Prometheus that `query` gates ask, like http://127.0.0.1:9090."
+    )
