@@ -69,7 +69,7 @@ def gates(rows: list[dict[str, Any]]) -> Table:
         "gate", "verdict", "candidate", "stable", "limit", "requests", box=None, padding=(0, 2), pad_edge=True
     )
     for gate in rows:
-        show = percent if gate["metric"] == "error_rate" else milliseconds
+        show = _SHOW.get(gate["metric"], percent)
         table.add_row(
             gate["gate"],
             Text(gate["outcome"], style=_COLOUR.get(gate["outcome"], "")),
@@ -106,6 +106,13 @@ def percent(value: float | None) -> str:
 
 def milliseconds(value: float | None) -> str:
     return "no data" if value is None else f"{value:.1f} ms"
+
+
+def plain(value: float | None) -> str:
+    return "no data" if value is None else f"{value:.4g}"
+
+
+_SHOW = {"latency": milliseconds, "query": plain}
 
 
 def events(lines: list[dict[str, Any]]) -> Table:

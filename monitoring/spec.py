@@ -17,7 +17,8 @@ class Capture(_Section):
     """What every replica keeps of the requests that it answered: inputs, outputs, request id, time. As Parquet."""
 
     sample: Percent = Field(
-        default=100.0, description="Share of the requests that are kept, chosen by request id: both sides keep the same."
+        default=100.0,
+        description="Share of the requests that are kept, chosen by request id: both sides keep the same.",
     )
     keep: Seconds = Field(default=7 * 86_400.0, description="Files that are older are deleted.")
     max_size: Bytes = Field(default=2**30, description="Of each side; beyond it the oldest files are deleted.")

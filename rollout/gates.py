@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from lockgate.monitoring.units import Margin, Seconds, Share
 
@@ -115,6 +115,7 @@ class PredictionDrift(_Section):
 class Query(_Section):
     """Fails when a Prometheus query's value leaves its limits more often than tolerated."""
 
+    metric: Literal["query"] = Field(default="query", description="Need not be written.")
     query: str = Field(
         min_length=1,
         description="PromQL with one value as its result; `$variant`, `$model`, `$version` and `$name` are filled in.",
@@ -131,10 +132,6 @@ class Query(_Section):
         default="undecided", description="What a source that does not answer is: never a pass."
     )
 
-    @property
-    def metric(self) -> Literal["query"]:
-        return "query"
-
     @model_validator(mode="after")
     def _a_limit(self) -> Self:
         if self.min is None and self.max is None:
@@ -144,29 +141,14 @@ class Query(_Section):
         return self
 
 
-METRICS = ("error_rate", "latency", "disagreement", "prediction_drift")
-
-
-def _has_a_metric(value: object) -> object:
-    if not isinstance(value, dict) or "query" in value or "metric" in value:
-        return value
-    raise ValueError(f"needs `metric: ` one of {', '.join(METRICS)}, or a Prometheus `query: `")
-
-
-def _kind(value: Any) -> str | None:
-    if isinstance(value, dict):
-        return "query" if "query" in value and "metric" not in value else str(value.get("metric"))
-    return str(value.metric)
+def _query_without_metric(value: object) -> object:
+    """A query says what is measured by itself."""
+    return {"metric": "query", **value} if isinstance(value, dict) and "query" in value else value
 
 
 Gate = Annotated[
-    Annotated[ErrorRate, Tag("error_rate")]
-    | Annotated[Latency, Tag("latency")]
-    | Annotated[Disagreement, Tag("disagreement")]
-    | Annotated[PredictionDrift, Tag("prediction_drift")]
-    | Annotated[Query, Tag("query")],
-    Discriminator(_kind),
-    BeforeValidator(_has_a_metric),
+    Annotated[ErrorRate | Latency | Disagreement | PredictionDrift | Query, Field(discriminator="metric")],
+    BeforeValidator(_query_without_metric),
 ]
 
 

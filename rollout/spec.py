@@ -140,6 +140,13 @@ class Shadow(_Step):
     """A copy of live requests goes to the candidate; its answers are thrown away."""
 
     percent: Percent = Field(default=100.0, description="Share of live requests that are copied.")
+    echo: Percent = Field(
+        default=5.0,
+        description=(
+            "Share of live requests that stable answers twice, where a gate compares answers: stable's own noise is no"
+            " disagreement."
+        ),
+    )
 
 
 class Canary(_Step):

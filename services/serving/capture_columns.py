@@ -1,0 +1,173 @@
+"""Records of requests become Arrow record batches: one row for each row of a request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from . import capture_forms as forms
+from .capture_forms import Form
+from .capture_queue import MOST_ROWS, Record
+from .capture_settings import Settings
+from .fields import Array, Field
+
+_KINDS = ["live", "shadow", "echo"]
+_KIND_OF = {b"1": 1, b"echo": 2}
+Values = dict[str, list[Array]]
+"""Parts by column; a column that is not there is null."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Who answered."""
+
+    version: str
+    digest: str
+    replica: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Requests that have the same columns."""
+
+    about: Sequence[tuple[Any, ...]]
+    counts: Array
+    """Rows of each request that are kept; one of a failed request, which has none."""
+    values: Values
+
+
+class Columns:
+    """Knows the schema so far: inputs from the signature, outputs as they were seen."""
+
+    def __init__(self, fields: Sequence[Field], source: Source) -> None:
+        self._names, self._source = [f.name for f in fields], source
+        self._inputs = {f"input.{f.name}": forms.of_field(f) for f in fields}
+        self._outputs: dict[str, Form] = {}
+        self._hash: frozenset[str] = frozenset()
+        self._drop: frozenset[str] = frozenset()
+        self._key = b""
+        self._schema: Any = None
+
+    def follow(self, settings: Settings) -> list[str]:
+        """Redact as the settings say; returns the names there that are no inputs of this model."""
+        redact = settings.redact
+        self._hash = frozenset(f"input.{name}" for name, how in redact.items() if how == "hash")
+        self._drop = frozenset(f"input.{name}" for name, how in redact.items() if how == "drop")
+        self._key, self._schema = settings.key, None
+        return [name for name in redact if name not in self._names]
+
+    def batches(self, records: Sequence[Record]) -> list[Any]:
+        """All with one schema. What raises leaves the schema as it was."""
+        import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
+
+        parts = [self._part(group) for group in _groups(records)]
+        outputs = dict(self._outputs)
+        for part in parts:
+            for name, arrays in part.values.items():
+                if name not in self._inputs:
+                    form = forms.of_parts(arrays)
+                    outputs[name] = forms.merged(outputs[name], form) if name in outputs else form
+        fresh = self._schema is None or outputs != self._outputs
+        schema = self._described(outputs) if fresh else self._schema
+        made = [pa.record_batch(self._arrays(part, outputs, schema), schema=schema) for part in parts]
+        self._outputs, self._schema = outputs, schema
+        return made
+
+    def _part(self, group: Sequence[Record]) -> _Part:
+        *about, inputs, outputs, _ = zip(*group, strict=True)
+        counts = np.clip(about[7], 1, MOST_ROWS)
+        if outputs[0] is None:
+            return _Part(about, counts, {})
+        if isinstance(inputs[0], np.ndarray):
+            whole = inputs[0] if len(inputs) == 1 else np.concatenate(inputs)
+            side_by_side = np.ascontiguousarray(whole.T)
+            values = {f"input.{name}": [one] for name, one in zip(self._names, side_by_side, strict=True)}
+        else:
+            values = {f"input.{name}": forms.together([i[name] for i in inputs]) for name in inputs[0]}
+        values |= {f"output.{name}": forms.together([o[name] for o in outputs]) for name in outputs[0]}
+        return _Part(about, counts, values)
+
+    def _described(self, outputs: Mapping[str, Form]) -> Any:
+        import pyarrow as pa
+
+        word = pa.dictionary(pa.int32(), pa.string())
+        fields = [pa.field("request_id", pa.string()), pa.field("row", pa.int32()), pa.field("rows", pa.int32())]
+        fields += [pa.field("at", pa.timestamp("us", "UTC")), pa.field("variant", word), pa.field("kind", word)]
+        fields += [pa.field("unit", pa.string()), pa.field("status", pa.int16()), pa.field("seconds", pa.float32())]
+        fields += [pa.field(name, word) for name in ("model_version", "digest", "replica")]
+        for name, form in {**self._inputs, **outputs}.items():
+            if name in self._hash:
+                fields.append(pa.field(name, pa.string()))
+            elif name not in self._drop:
+                fields.append(pa.field(name, form.type(), metadata=form.metadata()))
+        return pa.schema(fields)
+
+    def _arrays(self, part: _Part, outputs: Mapping[str, Form], schema: Any) -> list[Any]:
+        import pyarrow as pa
+
+        found, rows = self._about(part), int(part.counts.sum())
+        for field in schema:
+            parts = part.values.get(field.name)
+            if field.name in found:
+                continue
+            if parts is None:
+                found[field.name] = pa.nulls(rows, field.type)
+            elif field.name in self._hash:
+                found[field.name] = forms.hashed(parts, self._key)
+            else:
+                found[field.name] = forms.column(parts, self._inputs.get(field.name) or outputs[field.name])
+        return [found[field.name] for field in schema]
+
+    def _about(self, part: _Part) -> dict[str, Any]:
+        """The columns that every request has, each value repeated for the rows of its request."""
+        import pyarrow as pa
+
+        ids, variants, shadows, units, status, at, seconds, rows = part.about
+        total = int(part.counts.sum())
+        of = np.repeat(np.arange(len(ids)), part.counts)
+        micros = np.rint(np.array(at) * 1e6).astype("int64")
+        words = list(dict.fromkeys(variants))
+        place = {word: i for i, word in enumerate(words)}
+        once = {
+            "request_id": pa.array([i.decode("latin-1") for i in ids], pa.string()),
+            "rows": pa.array(np.array(rows, "int32")),
+            "at": pa.Array.from_buffers(pa.timestamp("us", "UTC"), len(ids), [None, pa.py_buffer(micros)]),
+            "variant": _words([place[v] for v in variants], [w.decode("latin-1") for w in words]),
+            "kind": _words([_KIND_OF.get(s, 0) for s in shadows], _KINDS),
+            "unit": pa.array([forms.digest(u, self._key) if u else None for u in units], pa.string()),
+            "status": pa.array(np.array(status, "int16")),
+            "seconds": pa.array(np.array(seconds, "float32")),
+        }
+        if total != len(ids):
+            where = pa.array(of)
+            once = {name: value.take(where) for name, value in once.items()}
+        starts = np.cumsum(part.counts) - part.counts
+        source = self._source
+        constants = {"model_version": source.version, "digest": source.digest, "replica": source.replica}
+        return {
+            **once,
+            "row": pa.array((np.arange(total) - starts[of]).astype("int32")),
+            **{name: _words(np.zeros(total, "int32"), [value]) for name, value in constants.items()},
+        }
+
+
+def _words(places: Any, words: list[str]) -> Any:
+    import pyarrow as pa
+
+    return pa.DictionaryArray.from_arrays(pa.array(places, pa.int32()), pa.array(words, pa.string()))
+
+
+def _groups(records: Sequence[Record]) -> list[list[Record]]:
+    """By the columns that they have. Nearly always all of them are alike."""
+    found: dict[object, list[Record]] = {}
+    for record in records:
+        inputs, outputs = record[8], record[9]
+        if outputs is None:
+            key: object = None
+        else:
+            key = (None if isinstance(inputs, np.ndarray) else tuple(inputs or ()), tuple(outputs))
+        found.setdefault(key, []).append(record)
+    return list(found.values())
