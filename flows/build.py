@@ -84,21 +84,21 @@ def _error(name: str) -> type[Exception]:
 
 
 def _work(document: dict[str, Any], version: ModelVersion, say: Callable[[str], None]) -> Build:
+    from lockgate.flows import compiled
     from lockgate.registry.mlflow_registry import MlflowRegistry
-    from lockgate.registry.source import check_batches, load_source
-    from lockgate.services.build import compile_model
+    from lockgate.services.build import look, require
     from lockgate.services.package import package
 
     spec, where = Spec.of(document), home()
     say(f"fetching {version}")
-    fetched = MlflowRegistry(where.models).fetch(version)
-    source = load_source(fetched, spec.model.trust)
-    check_batches(source)
-    say(f"compiling {version} for {', '.join(spec.service.compile.targets)}")
-    artifact = compile_model(source, spec.service, where.artifacts)
-    say(f"packaging {version} as {artifact.target}")
-    bento = package(fetched, artifact, name=spec.name, spec=spec.service, spec_hash=spec.service_digest)
-    return Build(bento, artifact.parity, artifact.skipped)
+    registry = MlflowRegistry(where.models)
+    fetched = registry.fetch(version)
+    found = look(fetched, spec.model.trust, spec.service.options(flavour=fetched.flavour), where.artifacts, say)
+    compiled.record(found, version, registry, say)
+    chosen = require(found, fetched)
+    say(f"packaging {version}: {compiled.sentence(found)}")
+    bento = package(fetched, found, name=spec.name, spec=spec.service, spec_hash=spec.service_digest)
+    return Build(bento, chosen.parity, found.rows)
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from lockgate.flows.home import Home
 from lockgate.flows.spec import Spec
 from lockgate.registry.words import ModelVersion
 from lockgate.services import digest
-from lockgate.services.cache import built_on
+from lockgate.services.compile.cache import built_on
 from lockgate.services.package import home as bentoml_home
 from lockgate.services.words import Build
 
@@ -45,7 +45,7 @@ def _path(spec: Spec, version: ModelVersion, where: Home) -> Path:
         spec.model.trust.model_dump(mode="json"),
         [version.name, version.version, version.source],
         digest.of_our_code(),
-        built_on(),
+        built_on(spec.service.options()),
         str(bentoml_home()),
     ]
     key = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()

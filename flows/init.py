@@ -31,8 +31,10 @@ model:
 # {about}
 service:
   compile:
-    targets: [onnxruntime, eager]   # in this order; the first that keeps parity is served
-    # parity: {{rtol: 1e-3, atol: 1e-5, min_agreement: 99.9%, rows: 256}}
+    targets: [onnxruntime, eager]   # each is compiled, proven and measured; the fastest with parity is served
+    # precision: [fp32]             # add bf16, fp16 or int8: judged by parity.margin and min_agreement
+    # objective: {{minimize: latency_p50, batch_size: 1}}   # add max_memory: 2GiB or max_load_time: 30s
+    # parity: {{rtol: 1e-3, atol: 1e-5, min_agreement: 99.9%, margin: 5%, rows: 256}}
   replicas: {{min: 1}}                # of each side
   # batching: {{max_batch_size: 64}}  # add max_latency: 5ms to wait for more rows
   # timeout: 10s

@@ -23,6 +23,8 @@ def plan(spec: Spec) -> dict[str, Any]:
         "stable": _version(spec.model.stable, stable),
         "candidate": _version(spec.model.candidate, candidate),
         "targets": list(spec.service.compile.targets),
+        "precision": list(spec.service.compile.precision),
+        "objective": spec.service.compile.objective.model_dump(mode="json", exclude_none=True),
         "parity": spec.service.compile.parity.model_dump(mode="json"),
         "replicas": spec.service.replicas.min,
         "steps": [_step(step) for step in spec.rollout.steps],
@@ -85,5 +87,5 @@ def _port(address: str) -> dict[str, str]:
 
 def _does(stable: ModelVersion, candidate: ModelVersion) -> str:
     if stable.version == candidate.version:
-        return "nothing: stable and candidate are the same version"
+        return "nothing, unless `service` was changed: stable and candidate are the same version"
     return f"rolls {candidate} out against version {stable.version}"

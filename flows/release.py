@@ -14,6 +14,7 @@ import psutil
 
 from lockgate.flows.build import build
 from lockgate.flows.errors import NothingToDo
+from lockgate.flows.stable import serving, stable_bento
 from lockgate.flows.world import World
 from lockgate.registry.errors import RegistryDown, RegistryError
 from lockgate.registry.words import ModelVersion
@@ -85,10 +86,7 @@ def release(world: World, me: str, say: Say) -> Rollout:
 def _open(world: World, say: Say) -> Rollout:
     stable, candidate = resolve(world)
     if stable.version == candidate.version:
-        raise NothingToDo(
-            f"{world.spec.model.stable} and {world.spec.model.candidate} of {stable.name} are both version"
-            f" {stable.version}: there is nothing to roll out. Move {world.spec.model.candidate} to a newer version"
-        )
+        _artifact_changed(world, stable, say)
     now = time.time()
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now))
     rollout = Rollout(
@@ -103,6 +101,24 @@ def _open(world: World, say: Say) -> Rollout:
     world.store.open(rollout, now)
     say(f"opened {rollout.id}: {stable.name} version {stable.version} → version {candidate.version}")
     return rollout
+
+
+def _artifact_changed(world: World, version: ModelVersion, say: Say) -> None:
+    """The same version is rolled out again when it is compiled or served in another way. Raises `NothingToDo`."""
+    same = f"{world.spec.model.stable} and {world.spec.model.candidate} of {version.name} are both version"
+    now = serving(world, version)
+    if now is None:
+        raise NothingToDo(
+            f"{same} {version.version}: there is nothing to roll out. Move {world.spec.model.candidate} to a newer"
+            " version, or serve this one with `lockgate up`"
+        )
+    new = build(world.spec, version, world.home, say).bento
+    if new.tag == now.tag:
+        raise NothingToDo(
+            f"{same} {version.version}, which serves as {now.target} {now.precision} just as the spec wants it: there"
+            f" is nothing to roll out. Move {world.spec.model.candidate} to a newer version, or change `service`"
+        )
+    say(f"{version} is served as {now.target} {now.precision}; the spec now makes {new.target} {new.precision} of it")
 
 
 def _same(world: World, rollout: Rollout) -> None:
@@ -141,27 +157,30 @@ def _build(world: World, rollout: Rollout, last: Event, say: Say) -> None:
 
     The candidate comes first: one that is refused leaves the machine as it was, stable and router included.
     """
-    made: dict[str, Build] = {}
+    made: dict[str, Bento] = {}
+    facts: dict[str, str] = {}
     try:
-        for side in ("candidate", "stable"):
-            version = world.registry.resolve(world.spec.model.name, rollout.subject[side])
-            made[side] = build(world.spec, version, world.home, say)
-            if world.store.last(rollout.id).sequence != last.sequence:
-                break  # aborted meanwhile: recording what was built will say so
-        else:
-            _start(world, made["candidate"].bento, say)
-            serve_stable(world, made["stable"].bento, say)
-        world.store.append(rollout, last, Built(_facts(made)), time.time())
+        version = world.registry.resolve(world.spec.model.name, rollout.subject["candidate"])
+        its = build(world.spec, version, world.home, say)
+        made["candidate"] = its.bento
+        facts["candidate_parity"] = _parity(its)
+        if world.store.last(rollout.id).sequence == last.sequence:  # else aborted: recording will say so
+            version = world.registry.resolve(world.spec.model.name, rollout.subject["stable"])
+            made["stable"] = stable_bento(world, version, say)
+        if world.store.last(rollout.id).sequence == last.sequence:
+            _start(world, made["candidate"], say)
+            serve_stable(world, made["stable"], say)
+        world.store.append(rollout, last, Built(facts | _facts(made)), time.time())
     except BaseException as error:
         _unbuild(world, rollout, last, made, error)
         if not (isinstance(error, Fenced) and world.store.last(rollout.id).state.phase.over):
             raise
 
 
-def _unbuild(world: World, rollout: Rollout, last: Event, made: dict[str, Build], error: BaseException) -> None:
+def _unbuild(world: World, rollout: Rollout, last: Event, made: dict[str, Bento], error: BaseException) -> None:
     """Record why it could not be built, and stop what was started for it."""
     if "candidate" in made:
-        world.platform.stop(world.served(made["candidate"].bento.tag))
+        world.platform.stop(world.served(made["candidate"].tag))
     if isinstance(error, RegistryError | ServiceError | RolloutError) and not isinstance(error, Fenced):
         refused = isinstance(error, NotReady) or ("candidate" not in made and not isinstance(error, RegistryDown))
         with suppress(Fenced):
@@ -179,26 +198,27 @@ def _note_refusal(world: World, rollout: Rollout, error: Exception) -> None:
         world.registry.annotate(rollout.subject["model"], rollout.subject["candidate"], tags)
 
 
-def _facts(made: dict[str, Build]) -> dict[str, str]:
+def _parity(its: Build) -> str:
+    return f"{its.parity.rows} rows, largest difference {its.parity.max_abs_error:.2g} in {its.parity.worst_output}"
+
+
+def _facts(made: dict[str, Bento]) -> dict[str, str]:
     facts: dict[str, str] = {}
-    for side, its in made.items():
-        facts |= {f"{side}_{key}": value for key, value in (("bento", its.bento.tag), ("digest", its.bento.digest))}
-        facts |= {f"{side}_version": its.bento.version, f"{side}_target": its.bento.target}
-        facts[f"{side}_parity"] = (
-            f"{its.parity.rows} rows, largest difference {its.parity.max_abs_error:.2g} in {its.parity.worst_output}"
-        )
+    for side, bento in made.items():
+        facts |= {f"{side}_bento": bento.tag, f"{side}_digest": bento.digest, f"{side}_version": bento.version}
+        facts |= {f"{side}_target": bento.target, f"{side}_precision": bento.precision}
     return facts
 
 
 def bento_of(facts: Mapping[str, str], side: str, model: str) -> Bento:
-    return Bento(
-        facts[f"{side}_bento"], model, facts[f"{side}_version"], facts[f"{side}_digest"], facts[f"{side}_target"]
-    )
+    version, digest = facts[f"{side}_version"], facts[f"{side}_digest"]
+    precision = facts.get(f"{side}_precision", "fp32")
+    return Bento(facts[f"{side}_bento"], model, version, digest, facts[f"{side}_target"], precision)
 
 
 def _start(world: World, bento: Bento, say: Say) -> None:
     count = world.spec.service.replicas.min
-    say(f"starting {count} replica{'s' * (count != 1)} of {bento.tag} ({bento.target})")
+    say(f"starting {count} replica{'s' * (count != 1)} of {bento.tag} ({bento.target} {bento.precision})")
     world.platform.start(bento, count)
 
 

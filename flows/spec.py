@@ -92,7 +92,9 @@ class Spec(BaseModel):
     @property
     def service_digest(self) -> str:
         """12 hexadecimal digits that change when the service is to be built differently."""
-        return _digest(self.service.model_dump(mode="json"))
+        built = self.service.model_dump(mode="json", exclude={"replicas", "ready_within"})
+        built["compile"].pop("limits")
+        return _digest(built)
 
     def hide(self, text: str) -> str:
         """`text` with what came from the environment replaced by the variable's `${NAME}`."""

@@ -9,6 +9,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from lockgate.services.compile import table as compile_table
+from lockgate.services.compile.words import Search
+
 _COLOUR = {
     "pass": "green",
     "undecided": "yellow",
@@ -74,6 +77,27 @@ def gates(rows: list[dict[str, Any]]) -> Table:
             f"{gate['candidate_requests']} / {gate['stable_requests']}",
         )
     return table
+
+
+_WIDE = 125
+_LESSER = ("rows/s", "same label", "size MB", "compile s")
+_OUTCOME = {"chosen": "bold green", "refused": "bold red", "lost": "red", "over a limit": "yellow", "skipped": "dim"}
+
+
+def search(found: Search, width: int) -> RenderableType:
+    """What became of every candidate: figures side by side, reasons below; on a narrow screen fewer figures."""
+    heading, *lines = compile_table.cells(found)
+    shown = [i for i, name in enumerate(heading[:-1]) if width >= _WIDE or name not in _LESSER]
+    table = Table(box=None, padding=(0, 1), pad_edge=False)
+    for i in shown:
+        table.add_column(heading[i], justify="left" if heading[i] in ("candidate", "outcome") else "right")
+    reasons = Text()
+    for line in lines:
+        style = _OUTCOME.get(line[1], "")
+        table.add_row(*(Text(line[i], style=style if heading[i] == "outcome" else "", no_wrap=True) for i in shown))
+        if line[-1]:
+            reasons.append(f"\n{line[0]}: ", style=style).append(line[-1], style="dim")
+    return Group(table, reasons) if reasons else table
 
 
 def percent(value: float | None) -> str:

@@ -8,6 +8,7 @@ from typing import Self
 
 from rich.console import Console, RenderableType
 from rich.live import Live
+from rich.status import Status
 from rich.text import Text
 
 from lockgate.flows import report, view
@@ -16,18 +17,33 @@ from lockgate.rollout.store import Event, Rollout, Store
 
 
 class Terminal:
-    def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(highlight=False)
+    def __init__(self, console: Console | None = None, *, quiet: bool = False) -> None:
+        """`quiet` leaves standard output to somebody else: lines go to standard error."""
+        self._console = console or Console(highlight=False, stderr=quiet)
         self._live: Live | None = None
+        self._status: Status | None = None
 
     def __enter__(self) -> Self:
+        return self
+
+    def busy(self) -> Self:
+        """A spinner beside the last line that was said, until something else is shown."""
+        if self._console.is_terminal:
+            self._status = self._console.status("")
+            self._status.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._calm()
         if self._live is not None:
             self._live.stop()
+
+    def _calm(self) -> None:
+        if self._status is not None:
+            self._status.stop()
+            self._status = None
 
     def say(self, text: str) -> None:
         """A line with the time before it; further lines stand below it, dimmed."""
@@ -36,6 +52,16 @@ class Terminal:
         for more in rest:
             line.append(f"\n         {more}", style="dim")
         self._console.print(line, soft_wrap=True)
+        if self._status is not None:
+            self._status.update(head)
+
+    @property
+    def width(self) -> int:
+        return self._console.width
+
+    def print(self, what: RenderableType) -> None:
+        self._calm()
+        self._console.print(what)
 
     def show(self, now: RenderableType) -> None:
         """Keep `now` in view below the lines. Anywhere but on a terminal, nothing is shown."""

@@ -54,21 +54,47 @@ def checked(version: ModelVersion, cached: Cached) -> FetchedModel:
 
 def how_to_log(flavour: Flavour, name: str, rows: str = "X[:5]") -> str:
     predict = "model.predict(X[:5])" if flavour == "sklearn" else "outputs[:5]"
+    module = "tensorflow" if flavour == "keras" else flavour  # mlflow.keras 3.17 fails when it is given an example
+    what = "python_model=model" if flavour == "pyfunc" else "model"
     return (
-        f"Log it again as a new version: mlflow.{flavour}.log_model(model, name='model', input_example={rows}, "
+        f"Log it again as a new version: mlflow.{module}.log_model({what}, name='model', input_example={rows}, "
         f"signature=mlflow.models.infer_signature(X[:5], {predict}), registered_model_name={name!r})"
     )
 
 
+def options(document: Mapping[str, Any], flavour: Flavour) -> Mapping[str, Any]:
+    """What MLflow wrote about the flavour's files."""
+    flavours: Mapping[str, Mapping[str, Any]] = document["flavors"]
+    if flavour in ("keras", "tensorflow"):
+        return flavours.get("keras") or flavours["tensorflow"]
+    return flavours["python_function" if flavour == "pyfunc" else flavour]
+
+
 def _flavour(document: Mapping[str, Any]) -> Flavour:
     there = set(document.get("flavors") or {})
+    if there & {"keras", "tensorflow"}:
+        return _keras_or_tensorflow(options(document, "keras"))
     for flavour in _FLAVOURS:
-        if flavour in there:
+        if flavour in there and flavour != "pyfunc":
             return flavour
-    found = ", ".join(sorted(there - {"python_function"})) or "python_function alone"
+    if there == {"python_function"}:
+        return "pyfunc"
+    found = ", ".join(sorted(there - {"python_function"})) or "nothing"
     raise Unusable(
         f"was logged as {found}; this needs {', '.join(_FLAVOURS[:-1])} or {_FLAVOURS[-1]}. "
-        "Log the model with mlflow.pytorch, mlflow.sklearn or mlflow.onnx."
+        "Log the model with one of these, or wrap it in an mlflow.pyfunc.PythonModel."
+    )
+
+
+def _keras_or_tensorflow(logged: Mapping[str, Any]) -> Flavour:
+    """mlflow.tensorflow logs Keras models and modules, mlflow.keras logs `.keras` files and SavedModels."""
+    if logged.get("save_exported_model") or logged.get("model_type") == "tf2-module":
+        return "tensorflow"
+    if logged.get("model_type", "keras") == "keras":
+        return "keras"
+    raise Unusable(
+        f"was logged by mlflow.tensorflow as {logged['model_type']}; this needs a Keras model or a tf.Module. Load it "
+        "with tensorflow 2, wrap it in a tf.Module whose __call__ is a tf.function, and log that."
     )
 
 

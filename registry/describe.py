@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from .checked import inside, mlmodel
+from . import source_boosted, source_keras, source_pyfunc, source_tensorflow
+from .checked import inside, mlmodel, options
 from .naming import Input, inputs
 from .spec import Trust
 from .words import FetchedModel, Flavour, ModelVersion, Registry
@@ -49,12 +50,20 @@ def describe(registry: Listing, name: str, reference: str) -> Description:
 
 
 def _storage(fetched: FetchedModel) -> tuple[str, Trust]:
-    flavour = mlmodel(fetched.path)["flavors"][fetched.flavour]
+    flavour = options(mlmodel(fetched.path), fetched.flavour)
     if fetched.flavour == "onnx":
         return "onnx", Trust()
     if fetched.flavour == "pytorch":
         pickled = (Path(fetched.path) / flavour.get("model_data", "data") / "model.pth").is_file()
         return ("pickle", Trust(pickle=True)) if pickled else ("pt2", Trust())
+    if fetched.flavour == "keras":
+        return source_keras.storage(fetched.path, flavour)
+    if fetched.flavour == "tensorflow":
+        return source_tensorflow.storage(fetched.path, flavour)
+    if fetched.flavour in ("xgboost", "lightgbm"):
+        return source_boosted.storage(fetched.path, fetched.flavour, flavour)
+    if fetched.flavour == "pyfunc":
+        return source_pyfunc.storage(flavour)
     storage = flavour.get("serialization_format", "pickle")
     if storage != "skops":
         return storage, Trust(pickle=True)

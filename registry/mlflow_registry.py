@@ -13,6 +13,7 @@ from .client import asking, connect, first_line, quiet_mlflow, says_missing, wri
 from .errors import Conflict, NoSuchVersion, Unusable
 from .location import locate, without_password
 from .missing import no_such_alias, no_such_model, no_such_version
+from .record import record
 from .words import FetchedModel, ModelVersion
 
 _LONGEST_TAG = 5000  # MLflow's own limit before 3.0, and a length that a person still reads
@@ -74,6 +75,9 @@ class MlflowRegistry:
             if there.get(full) != cut:
                 with asking(self._where):
                     write(partial(client.set_model_version_tag, name, version, full, cut))
+
+    def record(self, version: ModelVersion, folder: str, files: Mapping[str, bytes]) -> None:
+        record(self._client(), self._where, self.resolve(version.name, version.version), folder, files)
 
     def champion(self, name: str) -> str | None:
         """The version that `@champion` names now, if any. Raises `NoSuchVersion` without the model."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .checked import how_to_log, mlmodel
+from .checked import how_to_log, mlmodel, options
 from .errors import RegistryError, Untrusted, Unusable
 from .naming import rows_of
 from .spec import Trust
@@ -16,7 +16,7 @@ _MANY = 7  # rows: neither a power of two nor a likely example's size
 
 def load_source(fetched: FetchedModel, trust: Trust) -> SourceModel:
     """Raises `Untrusted` when loading would run code that the spec does not vouch for, `Unusable` when it fails."""
-    flavour = mlmodel(fetched.path)["flavors"][fetched.flavour]
+    flavour = options(mlmodel(fetched.path), fetched.flavour)
     try:
         if fetched.flavour == "pytorch":
             from . import source_torch
@@ -26,6 +26,22 @@ def load_source(fetched: FetchedModel, trust: Trust) -> SourceModel:
             from . import source_sklearn
 
             return source_sklearn.load(fetched, flavour, trust)
+        if fetched.flavour == "keras":
+            from . import source_keras
+
+            return source_keras.load(fetched, flavour, trust)
+        if fetched.flavour == "tensorflow":
+            from . import source_tensorflow
+
+            return source_tensorflow.load(fetched, flavour, trust)
+        if fetched.flavour in ("xgboost", "lightgbm"):
+            from . import source_boosted
+
+            return source_boosted.load(fetched, flavour, trust)
+        if fetched.flavour == "pyfunc":
+            from . import source_pyfunc
+
+            return source_pyfunc.load(fetched, flavour, trust)
         from . import source_onnx
 
         return source_onnx.load(fetched, flavour)

@@ -7,14 +7,22 @@ from collections.abc import Iterable
 from .words import Flavour, ModelVersion
 
 ALLOW_PICKLES = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
-_SAFE = {"pytorch": "serialization_format='pt2'", "sklearn": "serialization_format='skops'"}
+_SAFE = {
+    "pytorch": "serialization_format='pt2'",
+    "sklearn": "serialization_format='skops'",
+    "lightgbm": "serialization_format='skops'",
+}
 
 
 def pickle_sentence(version: ModelVersion, flavour: Flavour, storage: str) -> str:
+    how = (
+        f"Log it with mlflow.{flavour}.log_model(..., {_SAFE[flavour]})"
+        if flavour in _SAFE
+        else "Log what is inside it with that library's own flavour, such as mlflow.sklearn"  # of pyfunc
+    )
     return (
         f"{version} is stored as {storage}: loading it runs whatever code its author put there, and the spec does not "
-        f"allow that. Log it with mlflow.{flavour}.log_model(..., {_SAFE[flavour]}), or, if you vouch for its author, "
-        "write in the spec:\n"
+        f"allow that. {how}, or, if you vouch for its author, write in the spec:\n"
         "model:\n  trust:\n    pickle: true"
     )
 

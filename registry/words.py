@@ -12,7 +12,8 @@ import numpy as np
 Arrays = dict[str, np.ndarray[Any, Any]]
 """Named inputs or outputs; the first dimension of each is the row."""
 
-Flavour = Literal["pytorch", "sklearn", "onnx"]
+Flavour = Literal["pytorch", "sklearn", "onnx", "keras", "tensorflow", "xgboost", "lightgbm", "pyfunc"]
+"""What the model is, not which of MLflow's modules logged it: mlflow.tensorflow logs Keras models too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +52,8 @@ class SourceModel:
     """The model as its author logged it, in memory. `run` is the truth that parity is measured against.
 
     `native` is the flavour's own object: a torch module or exported program's module, a scikit-learn estimator, or
-    an ONNX ModelProto. `storage` says how the file on disk is read (`pt2`, `pickle`, `skops`, `cloudpickle`, `onnx`)
-    and `file` where it is, relative to the model's folder.
+    an ONNX ModelProto. `storage` says how the file on disk is read (`pt2`, `pickle`, `skops`, `keras`, `ubj`, `onnx`,
+    `keras`, `keras+pickle`, `h5`, `savedmodel`) and `file` where it is, relative to the model's folder.
     """
 
     fetched: FetchedModel
@@ -80,3 +81,6 @@ class Registry(Protocol):
 
     def annotate(self, name: str, version: str, tags: Mapping[str, str]) -> None:
         """Set `lockgate.*` tags on the version; keys are given without the prefix."""
+
+    def record(self, version: ModelVersion, folder: str, files: Mapping[str, bytes]) -> None:
+        """Keep files with the version, under `lockgate/<folder>` of the run that logged it. Raises `RegistryDown`."""

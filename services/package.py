@@ -17,9 +17,13 @@ from typing import Any
 
 from lockgate.registry.words import FetchedModel
 from lockgate.services import digest
+from lockgate.services.compile import table
+from lockgate.services.compile.words import Artifact, Search
 from lockgate.services.errors import PackagingFailed
+from lockgate.services.packing import INSIDE
+from lockgate.services.serving.schema import Schema
 from lockgate.services.spec import ServiceSpec
-from lockgate.services.words import Artifact, Bento
+from lockgate.services.words import Bento
 
 _SERVING_NEEDS = ("bentoml", "httptools", "numpy", "orjson", "prometheus-client", "pyarrow", "pydantic", "uvloop")
 _LONGEST_NAME = 63
@@ -31,42 +35,75 @@ def home() -> Path:
     return Path(os.environ.get("BENTOML_HOME") or Path.home() / "bentoml")
 
 
-def package(model: FetchedModel, artifact: Artifact, *, name: str, spec: ServiceSpec, spec_hash: str) -> Bento:
-    """The bento of this artifact under this spec; packaged before, it is found again. Raises `PackagingFailed`."""
+def package(model: FetchedModel, found: Search, *, name: str, spec: ServiceSpec, spec_hash: str) -> Bento:
+    """The bento of what a search chose; packaged before, it is found again. Raises `PackagingFailed`."""
     from filelock import FileLock
 
-    job = _job(model, artifact, name, spec, spec_hash)
+    artifact = found.chosen
+    if artifact is None:
+        raise PackagingFailed(f"nothing was chosen for {model.version}, so there is nothing to package.")
+    job = _job(model, found, artifact, (name, spec, spec_hash))
     store = home()
     store.mkdir(parents=True, exist_ok=True)
     with FileLock(store / f".lockgate-{job['name']}.lock"):
         if not (store / "bentos" / job["name"] / job["version"]).is_dir():
             _build_apart(job, artifact, store)
     tag = f"{job['name']}:{job['version']}"
-    return Bento(tag, model.version.name, model.version.version, artifact.digest, artifact.target)
+    made = artifact.candidate
+    return Bento(tag, model.version.name, model.version.version, artifact.digest, made.target, made.precision)
 
 
-def _job(model: FetchedModel, artifact: Artifact, name: str, spec: ServiceSpec, spec_hash: str) -> dict[str, Any]:
+def packaged(tag: str) -> Bento | None:
+    """A bento of ours that is in the store, by its full tag; what it holds is in its labels."""
+    import yaml
+
+    name, _, version = tag.partition(":")
+    try:
+        with (home() / "bentos" / name / version / "bento.yaml").open(encoding="utf-8") as file:
+            labels = yaml.safe_load(file)["labels"]
+        return Bento(
+            tag, labels["model"], labels["version"], labels["digest"], labels["target"], labels.get("precision", "fp32")
+        )
+    except (OSError, KeyError, TypeError, yaml.YAMLError):
+        return None
+
+
+def _job(model: FetchedModel, found: Search, artifact: Artifact, under: tuple[str, ServiceSpec, str]) -> dict[str, Any]:
     """Everything the builder needs, as JSON values. The version follows from what goes in, so a repeat finds it."""
+    name, spec, spec_hash = under
+    fallback = found.fallback
     bento_name = _bento_name(name)
     labels = {
         "model": model.version.name,
         "version": model.version.version,
         "digest": artifact.digest,
         "target": artifact.target,
+        "precision": artifact.candidate.precision,
         "spec-hash": spec_hash,
     }
     settings = _settings(spec)
-    what = json.dumps([labels, settings, digest.of_our_code()], sort_keys=True)
+    inside = {key: value for key, value in labels.items() if key != "spec-hash"}  # another spec may give the same bento
+    tolerance = spec.compile.parity.model_dump()  # as numbers: in JSON mode a share becomes text for people
+    proofs = [fallback.digest if fallback else "", found.reference.parent.name, tolerance]
+    what = json.dumps([inside, settings, proofs, digest.of_our_code()], sort_keys=True)
     version = f"{artifact.digest[:12]}-{hashlib.sha256(what.encode()).hexdigest()[:12]}"
     store = f"{bento_name}:{version}"
-    named = {k.replace("-", "_"): v for k, v in labels.items() if k != "target"}
+    named = {k.replace("-", "_"): v for k, v in labels.items() if k not in ("target", "precision")}
     return {
         "name": bento_name,
         "version": version,
         "labels": labels,
         "args": {"name": bento_name, "store": store, **named, **settings},
-        "packages": _pinned(artifact.manifest.get("packages", {})),
+        "packages": _pinned({**(fallback.manifest["packages"] if fallback else {}), **artifact.manifest["packages"]}),
         "artifact": str(artifact.path),
+        "fallback": str(fallback.path) if fallback else "",
+        "reference": str(found.reference),
+        "table": table.values(found),
+        "about": {
+            "signature": dict(model.signature),
+            "inputs": [f.name for f in Schema.of(model.signature["inputs"], tuple(model.example)).fields],
+            "tolerance": tolerance,
+        },
     }
 
 
@@ -111,9 +148,10 @@ def _build_apart(job: Mapping[str, Any], artifact: Artifact, store: Path) -> Non
 def _run_builder(job: Mapping[str, Any], scratch: Path, artifact: Artifact) -> None:
     """In a process of its own: BentoML builds its second bento in one process from the first one's module."""
     source = scratch / "source"
-    shutil.copytree(
-        Path(__file__).parent / "serving", source / "lockgate_serving", ignore=shutil.ignore_patterns("__pycache__")
-    )
+    for part in ("compile", "serving"):
+        ours = Path(__file__).parent / part
+        shutil.copytree(ours, source / INSIDE / part, ignore=shutil.ignore_patterns("__pycache__"))
+    (source / INSIDE / "__init__.py").touch()
     done = subprocess.run(
         [sys.executable, "-m", "lockgate.services.packing"],
         input=json.dumps({**job, "source": str(source)}),

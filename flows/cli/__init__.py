@@ -16,6 +16,7 @@ _COMMANDS = {
     "validate": "Check a spec and show every mistake in it.",
     "schema": "Print the JSON schema that editors complete from.",
     "plan": "Show what a run would do, before anything is touched.",
+    "compile": "Compile, prove and measure every candidate; show the table.",
     "up": "Serve the stable version behind the router, without a rollout.",
     "run": "Roll the candidate out, or resume the open rollout, to its end.",
     "serve": "Run the pipeline as scheduled Prefect deployments.",

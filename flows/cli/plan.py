@@ -47,7 +47,10 @@ def _show(it: dict[str, Any]) -> None:
     for side in ("stable", "candidate"):
         table.add_row(side, f"{it['model']} {it[side]['reference']} = version {it[side]['version']}")
     parity = it["parity"]
-    table.add_row("compile", " → ".join(it["targets"]) + "   (the first that keeps parity)")
+    wanted = it["objective"]
+    table.add_row("compile", f"{', '.join(it['targets'])}   at {', '.join(it['precision'])}")
+    batches = ", ".join(map(str, wanted["batch_size"]))
+    table.add_row("", f"the least {wanted['minimize']} at batch {batches} of those that keep parity")
     table.add_row("parity", f"rtol {parity['rtol']:g}, atol {parity['atol']:g}, {parity['rows']} rows")
     table.add_row("replicas", f"{it['replicas']} of each side")
     for key, port in it["ports"].items():

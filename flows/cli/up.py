@@ -14,17 +14,18 @@ from lockgate.flows.cli.options import spec_file
 def command(file: Path) -> None:
     """Serve the stable version behind the router, without a rollout.
 
-    With both up already, nothing changes. They run on when this command ends; `lockgate down` stops them.
+    With both up already, nothing changes, whatever became of the spec's `service` section: `lockgate run` rolls that
+    out. They run on when this command ends; `lockgate down` stops them.
     """
-    from lockgate.flows.build import build
     from lockgate.flows.release import serve_stable
     from lockgate.flows.spec import load
+    from lockgate.flows.stable import stable_bento
     from lockgate.flows.watch import Terminal
     from lockgate.flows.world import world
 
     with world(load(file)) as it, Terminal() as terminal:
         version = it.registry.resolve(it.spec.model.name, it.spec.model.stable)
-        serve_stable(it, build(it.spec, version, it.home, terminal.say).bento, terminal.say)
+        serve_stable(it, stable_bento(it, version, terminal.say), terminal.say)
         traffic = it.spec.rollout.traffic
         terminal.say(
             f"{version} answers on http://{traffic.listen}/predict; metrics on http://{traffic.metrics}/metrics"

@@ -33,6 +33,9 @@ class About:
     version: str
     digest: str
     target: str
+    precision: str
+    proof: str
+    """Where what runs was proven."""
     spec_hash: str
     bento: str
     replica: str

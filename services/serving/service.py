@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 from typing import Any, cast
 
 import bentoml
@@ -40,15 +41,15 @@ class Args(BaseModel):
 args = bentoml.use_arguments(Args)
 
 
-def _manifest() -> dict[str, Any]:
+def _about() -> dict[str, Any]:
     """Read when the bento is built and when it is served, so that the documentation shows the model's own inputs."""
-    with open(bentoml.models.get(args.store).path_of("manifest.json"), encoding="utf-8") as file:  # noqa: PTH123
+    with open(bentoml.models.get(args.store).path_of("service.json"), encoding="utf-8") as file:  # noqa: PTH123
         found: dict[str, Any] = json.load(file)
     return found
 
 
-MANIFEST = _manifest()
-SCHEMA = Schema.of(MANIFEST["signature"]["inputs"], MANIFEST["inputs"], args.max_rows)
+ABOUT = _about()
+SCHEMA = Schema.of(ABOUT["signature"]["inputs"], ABOUT["inputs"], args.max_rows)
 
 
 class Request(IODescriptor):  # type: ignore[misc]
@@ -84,8 +85,18 @@ class Model:
         from .metrics import Metrics
         from .start import warm
 
-        run, median = warm(self.stored.path, MANIFEST, SCHEMA, args.max_batch)
-        about = About(args.model, args.version, args.digest, MANIFEST["target"], args.spec_hash, _bento(), replica_id())
+        found, median = warm(Path(self.stored.path), ABOUT, args.max_batch)
+        about = About(
+            args.model,
+            args.version,
+            args.digest,
+            found.manifest["target"],
+            found.manifest["precision"],
+            found.how or "proven on hardware like this",
+            args.spec_hash,
+            _bento(),
+            replica_id(),
+        )
         limits = Limits(
             timeout=args.timeout,
             max_body=args.max_body,
@@ -94,7 +105,7 @@ class Model:
             max_queue=max(args.max_queue, args.max_batch),
             inline_rows=args.inline_rows if median < args.inline_below else 0,
         )
-        self.core = Core(run, SCHEMA, about, limits, Metrics(args.model, args.version))
+        self.core = Core(found.engine.run, SCHEMA, about, limits, Metrics(args.model, args.version))
         _state()["core"] = self.core
 
     @bentoml.api(route=PREDICT, input_spec=Request)  # type: ignore[untyped-decorator, unused-ignore]

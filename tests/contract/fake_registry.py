@@ -23,6 +23,7 @@ class FakeRegistry:
     aliases: dict[tuple[str, str], str] = field(default_factory=dict)
     unusable: set[tuple[str, str]] = field(default_factory=set)
     down: bool = False
+    files: dict[tuple[str, str, str], bytes] = field(default_factory=dict)
 
     def put(self, name: str, versions: int) -> None:
         self.models[name] = {str(n): ModelVersion(name, str(n), f"fake:/{name}/{n}") for n in range(1, versions + 1)}
@@ -64,6 +65,11 @@ class FakeRegistry:
         found = self.resolve(name, version)
         written = {f"lockgate.{key}": str(value)[:5000] for key, value in tags.items()}
         self.models[name][version] = replace(found, tags={**found.tags, **written})
+
+    def record(self, version: ModelVersion, folder: str, files: Mapping[str, bytes]) -> None:
+        self.resolve(version.name, version.version)
+        for name, content in files.items():
+            self.files[version.name, version.version, f"lockgate/{folder}/{name}"] = content
 
     def _answer(self) -> None:
         if self.down:

@@ -1,22 +1,30 @@
-"""Tiny real models on disk as the registry hands them over, and one bento that the tests share."""
+"""Tiny real models as MLflow saves them and the registry hands them over, and one bento that the tests share."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from lockgate.registry.words import Arrays, FetchedModel, ModelVersion, SourceModel
+from lockgate.registry.cache import Cached
+from lockgate.registry.checked import checked
+from lockgate.registry.client import quiet_import
+from lockgate.registry.spec import Trust
+from lockgate.registry.words import Arrays, FetchedModel, ModelVersion
+from lockgate.services import digest
 from lockgate.services.build import compile_model
+from lockgate.services.compile.words import Search
 from lockgate.services.package import package
 from lockgate.services.spec import Compile, ServiceSpec
 from lockgate.services.words import Bento
 
 WIDTH = 30
+IMPORTABLE = Path(__file__).parent / "importable"
+"""Modules that child processes import too: they get this process's `sys.path`."""
+TRUSTING = Trust(pickle=True)
 
 
 @pytest.fixture(autouse=True)
@@ -25,66 +33,53 @@ def _quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DO_NOT_TRACK", "1")
 
 
+@pytest.fixture(scope="session")
+def toys() -> Iterator[Any]:
+    """The module of toy models; its compilers are targets like any other, here and in child processes."""
+    from lockgate.services.compile.targets import COMPILERS
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(IMPORTABLE))
+        from toys import compilers, models  # type: ignore[import-not-found, unused-ignore]
+
+        for name, where in compilers.registered().items():
+            patch.setitem(COMPILERS, name, where)
+        yield models
+
+
 def spec_for(*targets: str, **settings: Any) -> ServiceSpec:
     return ServiceSpec(compile=Compile(targets=targets), **settings)
 
 
-def tensor_signature(width: int = WIDTH, dtype: str = "float32", name: str | None = "x") -> dict[str, Any]:
-    item: dict[str, Any] = {"type": "tensor", "tensor-spec": {"dtype": dtype, "shape": [-1, width]}}
-    return {"inputs": [item | ({"name": name} if name else {})], "outputs": None}
+def fetched(folder: Path, flavour: str, native: Any, example: Any, **options: Any) -> FetchedModel:
+    """Saved by MLflow under `folder`, and checked as the registry does. `version` is its number."""
+    version = ModelVersion("fraud-detector", options.pop("version", "1"), "test")
+    quiet_import("mlflow.pyfunc")  # MLflow imports it when it saves, and warns about its own type hints
+    save = quiet_import(f"mlflow.{flavour}").save_model
+    save(native, str(folder / "model"), input_example=example, pip_requirements=["numpy"], **options)
+    return checked(version, Cached(folder / "model", digest.of_folder(folder / "model")))
 
 
-def column_signature(**columns: str) -> dict[str, Any]:
-    return {"inputs": [{"type": t, "name": n, "required": True} for n, t in columns.items()], "outputs": None}
+def tensor_signature(dtype: str = "float32", **shapes: int) -> Any:
+    """Tensors of this width each."""
+    models, types = quiet_import("mlflow.models"), quiet_import("mlflow.types")
+    specs = [types.TensorSpec(np.dtype(dtype), (-1, width), name=name) for name, width in shapes.items()]
+    return models.ModelSignature(inputs=types.Schema(specs))
 
 
-def source_model(folder: Path, native: Any, run: Callable[[Arrays], Arrays], file: str, **fetched: Any) -> SourceModel:
-    """What the registry would hand over for the one file in `folder`."""
-    version = ModelVersion(fetched.pop("name", "fraud-detector"), fetched.pop("version", "1"), "test")
-    storage = fetched.pop("storage")
-    digest = hashlib.sha256((folder / file).read_bytes()).hexdigest()
-    return SourceModel(FetchedModel(version, folder, digest, **fetched), native, storage, file, run)
+def column_signature(**columns: str) -> Any:
+    models, types = quiet_import("mlflow.models"), quiet_import("mlflow.types")
+    return models.ModelSignature(inputs=types.Schema([types.ColSpec(kind, name) for name, kind in columns.items()]))
 
 
 def torch_example(rows: int = 4, width: int = WIDTH) -> Arrays:
     return {"x": np.random.default_rng(7).normal(size=(rows, width)).astype("float32")}
 
 
-def torch_run(module: Any, names: tuple[str, ...] = ("output",)) -> Callable[[Arrays], Arrays]:
-    import torch
-
-    def run(x: Arrays) -> Arrays:
-        with torch.inference_mode():
-            answer = module(*(torch.from_numpy(v) for v in x.values()))
-        values = answer if isinstance(answer, tuple) else (answer,)
-        return {n: v.numpy() for n, v in zip(names, values, strict=True)}
-
-    return run
-
-
-def torch_pt2(folder: Path, module: Any, rows: int = 4, **options: Any) -> SourceModel:
-    """As MLflow stores it: exported with the example, and with a frozen batch where the example has one row.
-
-    Options: `version`, and the `names` of the outputs.
-    """
-    import torch
-
-    example = torch_example(rows)
-    shapes = ({0: torch.export.Dim("batch")},) if rows > 1 else None
-    exported = torch.export.export(module.eval(), (torch.from_numpy(example["x"]),), dynamic_shapes=shapes)
-    torch.export.save(exported, folder / "model.pt2")
-    loaded = torch.export.load(folder / "model.pt2").module()
-    return source_model(
-        folder,
-        loaded,
-        torch_run(loaded, options.get("names", ("output",))),
-        "model.pt2",
-        flavour="pytorch",
-        storage="pt2",
-        signature=tensor_signature(),
-        example=example,
-        version=options.get("version", "1"),
-    )
+def torch_pt2(folder: Path, module: Any, rows: int = 4, **options: Any) -> FetchedModel:
+    """An exported program: its batch is frozen where the example has one row."""
+    how = {"signature": tensor_signature(x=WIDTH), "serialization_format": "pt2", **options}
+    return fetched(folder, "pytorch", module, torch_example(rows)["x"], **how)
 
 
 def mlp(seed: int = 0) -> Any:
@@ -94,16 +89,8 @@ def mlp(seed: int = 0) -> Any:
     return torch.nn.Sequential(torch.nn.Linear(WIDTH, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2), torch.nn.Softmax(-1))
 
 
-def sklearn_run(estimator: Any, frame: Callable[[Arrays], Any]) -> Callable[[Arrays], Arrays]:
-    from sklearn.base import is_classifier
-
-    def run(x: Arrays) -> Arrays:
-        rows = frame(x)
-        if is_classifier(estimator):
-            return {"label": estimator.predict(rows), "probabilities": estimator.predict_proba(rows)}
-        return {"prediction": estimator.predict(rows)}
-
-    return run
+def compiled(model: FetchedModel, spec: ServiceSpec, cache: Path, trust: Trust = TRUSTING) -> Search:
+    return compile_model(model, trust, spec, cache, lambda _line: None)
 
 
 @pytest.fixture(scope="session")
@@ -113,15 +100,25 @@ def bentoml_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def bento(bentoml_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Bento:
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> FetchedModel:
+    """A small PyTorch classifier."""
+    return torch_pt2(tmp_path_factory.mktemp("classifier"), mlp())
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of compiled artifacts; the tests that count or harm what is in it have one of their own."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def bento(bentoml_home: Path, classifier: FetchedModel, cache: Path) -> Bento:
     """A PyTorch classifier compiled to ONNX Runtime."""
-    folder = tmp_path_factory.mktemp("shared")
-    model = torch_pt2(folder, mlp())
     spec = spec_for("onnxruntime", max_body="64KiB")
-    artifact = compile_model(model, spec, folder / "cache")
+    found = compiled(classifier, spec, cache)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BENTOML_HOME", str(bentoml_home))
-        return package(model.fetched, artifact, name="fraud", spec=spec, spec_hash="abc123")
+        return package(classifier, found, name="fraud", spec=spec, spec_hash="abc123")
 
 
 @pytest.fixture(scope="session")

@@ -1,20 +1,21 @@
-"""Real tiny models, compiled and held against their source."""
+"""Model versions from MLflow's own files to what a search chose; and real artifacts that were tampered with."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from lockgate.registry.words import Arrays, SourceModel
-from lockgate.services.build import compile_model
+from lockgate.registry.errors import Untrusted, Unusable
+from lockgate.registry.spec import Trust
+from lockgate.registry.words import Arrays, FetchedModel
+from lockgate.services.compile import engines
+from lockgate.services.compile.targets import COMPILERS
 from lockgate.services.errors import NoTarget, ParityFailed
-from lockgate.services.serving import engines
+from lockgate.services.opened import opened
 
 ROWS = 24
 
@@ -35,12 +36,13 @@ def frame(x: Arrays) -> Any:
     return pd.DataFrame(x)
 
 
-def labels(x: Arrays) -> Any:
-    return (next(iter(x.values())) > 40).astype("int64")
+def described(model: Any, rows: Any) -> dict[str, Any]:
+    from lockgate.registry.client import quiet_import
+
+    return {"signature": quiet_import("mlflow.models").infer_signature(rows, model.predict(rows))}
 
 
-def torch_pickle(make: Any, folder: Path) -> SourceModel:
-    import cloudpickle
+def torch_pickle(make: Any, folder: Path) -> FetchedModel:
     import torch
 
     class Twice(torch.nn.Module):  # local: travels inside the pickle, as MLflow's pickles do
@@ -51,48 +53,43 @@ def torch_pickle(make: Any, folder: Path) -> SourceModel:
         def forward(self, x: Any) -> Any:
             return self.inner(x), x.sum(-1)
 
-    module = Twice()
-    torch.save(module, folder / "model.pth", pickle_module=cloudpickle)
-    run = make.torch_run(module, ("output_0", "output_1"))
-    example = make.torch_example()
-    signature = make.tensor_signature()
-    about = {"flavour": "pytorch", "storage": "pickle", "signature": signature, "example": example}
-    return make.source_model(folder, module, run, "model.pth", **about)
+    signature = make.tensor_signature(x=30)
+    how = {"signature": signature, "serialization_format": "pickle"}
+    return make.fetched(folder, "pytorch", Twice(), make.torch_example(), **how)
 
 
-def sklearn_matrix(make: Any, folder: Path) -> SourceModel:
+def sklearn_matrix(make: Any, folder: Path) -> FetchedModel:
     """float64 tensor, stored by skops; a forest holds types beyond skops' own safe ones."""
-    import skops.io
     from sklearn.ensemble import RandomForestClassifier
 
     x = np.random.default_rng(0).normal(size=(60, 4)).astype("float32").astype("float64")
     forest = RandomForestClassifier(5, max_depth=3, random_state=0).fit(x, np.where(x[:, 0] > 0, "yes", "no"))
-    skops.io.dump(forest, folder / "model.skops")
-    run = make.sklearn_run(forest, lambda a: a["x"])
-    signature = make.tensor_signature(4, "float64")
-    about = {"flavour": "sklearn", "storage": "skops", "signature": signature, "example": {"x": x[:ROWS]}}
-    return make.source_model(folder, forest, run, "model.skops", **about)
+    how = {"signature": make.tensor_signature("float64", x=4), "serialization_format": "cloudpickle"}
+    return make.fetched(folder, "sklearn", forest, {"x": x[:ROWS]}, **how)
 
 
-def sklearn_uniform(make: Any, folder: Path) -> SourceModel:
+def sklearn_uniform(make: Any, folder: Path) -> FetchedModel:
     """Columns of one type: scaled, then a linear regression."""
-    import cloudpickle
     from sklearn.linear_model import LinearRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     rng = np.random.default_rng(0)
-    x = {"a": rng.normal(size=ROWS), "b": rng.normal(size=ROWS) * 100}
-    pipeline = make_pipeline(StandardScaler(), LinearRegression()).fit(frame(x), x["a"] * 3 + x["b"])
-    (folder / "model.pkl").write_bytes(cloudpickle.dumps(pipeline))
-    signature = make.column_signature(a="double", b="double")
-    about = {"flavour": "sklearn", "storage": "cloudpickle", "signature": signature, "example": x}
-    return make.source_model(folder, pipeline, make.sklearn_run(pipeline, frame), "model.pkl", **about)
+    x = frame({"a": rng.normal(size=ROWS), "b": rng.normal(size=ROWS) * 100})
+    pipeline = make_pipeline(StandardScaler(), LinearRegression()).fit(x, x["a"] * 3 + x["b"])
+    how = {**described(pipeline, x), "serialization_format": "cloudpickle"}
+    return make.fetched(folder, "sklearn", pipeline, x, **how)
 
 
-def sklearn_mixed(make: Any, folder: Path, table: Arrays) -> SourceModel:
+def sklearn_mixed(make: Any, folder: Path, table: Arrays) -> FetchedModel:
     """Numbers and strings, picked by column name."""
-    import cloudpickle
+    pipeline = mixed(table)
+    signature = make.column_signature(age="double", visits="long", city="string")
+    how = {"signature": signature, "serialization_format": "cloudpickle"}
+    return make.fetched(folder, "sklearn", pipeline, frame(table), **how)
+
+
+def mixed(table: Arrays) -> Any:
     from sklearn.compose import make_column_transformer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -101,59 +98,23 @@ def sklearn_mixed(make: Any, folder: Path, table: Arrays) -> SourceModel:
     columns = make_column_transformer(
         (StandardScaler(), ["age", "visits"]), (OneHotEncoder(handle_unknown="ignore"), ["city"])
     )
-    pipeline = make_pipeline(columns, LogisticRegression()).fit(frame(table), labels(table))
-    (folder / "model.pkl").write_bytes(cloudpickle.dumps(pipeline))
-    signature = make.column_signature(age="double", visits="long", city="string")
-    about = {"flavour": "sklearn", "storage": "cloudpickle", "signature": signature, "example": table}
-    return make.source_model(folder, pipeline, make.sklearn_run(pipeline, frame), "model.pkl", **about)
+    return make_pipeline(columns, LogisticRegression()).fit(frame(table), (table["age"] > 40).astype("int64"))
 
 
-def onnx_model(make: Any, folder: Path) -> SourceModel:
+def onnx_model(make: Any, folder: Path) -> FetchedModel:
     import onnx
-    import onnxruntime
     from onnx import TensorProto, helper
 
     nodes = [helper.make_node("Relu", ["x"], ["floor"]), helper.make_node("Neg", ["x"], ["minus"])]
     value = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", 30]) for n in ("x", "floor", "minus")]
     graph = helper.make_graph(nodes, "g", value[:1], value[1:])
     native = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
-    onnx.save_model(native, str(folder / "model.onnx"))
-    session = onnxruntime.InferenceSession(native.SerializeToString(), providers=["CPUExecutionProvider"])
-
-    def run(x: Arrays) -> Arrays:
-        return dict(zip(("floor", "minus"), session.run(None, x), strict=True))
-
-    about = {
-        "flavour": "onnx",
-        "storage": "onnx",
-        "signature": make.tensor_signature(),
-        "example": make.torch_example(),
-    }
-    return make.source_model(folder, native, run, "model.onnx", **about)
-
-
-def onnx_columns(make: Any, folder: Path, table: Arrays) -> SourceModel:
-    """A scikit-learn pipeline that its author exported: one graph input for each column, probabilities as maps."""
-    import onnx
-    from skl2onnx import convert_sklearn
-    from skl2onnx.common.data_types import FloatTensorType, Int64TensorType, StringTensorType
-
-    mixed = sklearn_mixed(make, folder, table)
-    kinds = {"age": FloatTensorType, "visits": Int64TensorType, "city": StringTensorType}
-    native = convert_sklearn(mixed.native, initial_types=[(n, kind([None, 1])) for n, kind in kinds.items()])
-    onnx.save_model(native, str(folder / "model.onnx"))
-    names = [o.name for o in native.graph.output]
-
-    def run(x: Arrays) -> Arrays:
-        label, probabilities = mixed.run(x).values()
-        return {names[0]: label, names[1]: probabilities}
-
-    about = {"flavour": "onnx", "storage": "onnx", "signature": mixed.fetched.signature, "example": table}
-    return make.source_model(folder, native, run, "model.onnx", **about)
+    onnx.checker.check_model(native)
+    return make.fetched(folder, "onnx", native, make.torch_example(), signature=make.tensor_signature(x=30))
 
 
 @pytest.fixture
-def models(make: Any, tmp_path: Path, table: Arrays) -> dict[str, Callable[[], SourceModel]]:
+def models(make: Any, tmp_path: Path, table: Arrays) -> dict[str, Callable[[], FetchedModel]]:
     return {
         "pt2": lambda: make.torch_pt2(tmp_path, make.mlp()),
         "torch pickle": lambda: torch_pickle(make, tmp_path),
@@ -161,26 +122,26 @@ def models(make: Any, tmp_path: Path, table: Arrays) -> dict[str, Callable[[], S
         "sklearn uniform": lambda: sklearn_uniform(make, tmp_path),
         "sklearn mixed": lambda: sklearn_mixed(make, tmp_path, table),
         "onnx": lambda: onnx_model(make, tmp_path),
-        "onnx columns": lambda: onnx_columns(make, tmp_path, table),
     }
 
 
-KINDS = ("pt2", "torch pickle", "sklearn matrix", "sklearn uniform", "sklearn mixed")
+KINDS = ("torch pickle", "sklearn matrix", "sklearn mixed", "onnx")
 
 
-@pytest.mark.parametrize(
-    ("kind", "target"),
-    [(k, t) for k in KINDS for t in ("onnxruntime", "eager")]
-    + [("onnx", "onnxruntime"), ("onnx columns", "onnxruntime")],
-)
-def test_every_flavour_keeps_parity(kind: str, target: str, models: Any, make: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_flavour_keeps_parity(kind: str, models: Any, make: Any, tmp_path: Path) -> None:
     model = models[kind]()
-    artifact = compile_model(model, make.spec_for(target), tmp_path / "cache")
-    assert (artifact.target, artifact.skipped, artifact.parity.passed) == (target, (), True)
-    assert artifact.parity.rows == 256
-    engine = engines.load(artifact.path, artifact.manifest, threads=1)
-    want, found = model.run(model.fetched.example), engine.run(model.fetched.example)
-    assert shapes(found) == shapes(want)
+    found = make.compiled(model, make.spec_for("onnxruntime", "eager"), tmp_path / "cache")
+    rows = {r.candidate.target: r for r in found.rows}
+    proven = [r for r in found.rows if r.outcome in ("chosen", "kept", "slower")]
+    assert len(proven) == (1 if kind == "onnx" else 2), {t: r.reason for t, r in rows.items()}
+    assert all(r.parity.passed and r.parity.rows == 256 for r in proven)
+    if kind == "onnx":
+        assert rows["eager"].reason.startswith("an ONNX model has no eager form")
+    source = opened(model, make.TRUSTING)
+    artifact = found.chosen
+    answered = engines.load(artifact.path, artifact.manifest, 1).run(source.about.example)
+    assert shapes(answered) == shapes(source.run(source.about.example))
 
 
 def shapes(outputs: Arrays) -> dict[str, tuple[Any, str]]:
@@ -188,12 +149,11 @@ def shapes(outputs: Arrays) -> dict[str, tuple[Any, str]]:
 
 
 def test_what_is_not_supported_is_named(models: Any, make: Any, tmp_path: Path) -> None:
-    with pytest.raises(NoTarget, match="eager: an ONNX model has no eager form"):
-        compile_model(models["onnx"](), make.spec_for("eager"), tmp_path / "cache")
+    with pytest.raises(NoTarget, match="eager fp32: an ONNX model has no eager form"):
+        make.compiled(models["onnx"](), make.spec_for("eager"), tmp_path / "cache")
 
 
 def test_a_model_without_a_converter_goes_on_to_the_next_target(make: Any, tmp_path: Path) -> None:
-    import cloudpickle
     from sklearn.base import BaseEstimator, RegressorMixin
 
     class Own(RegressorMixin, BaseEstimator):  # type: ignore[misc, unused-ignore]
@@ -205,63 +165,65 @@ def test_a_model_without_a_converter_goes_on_to_the_next_target(make: Any, tmp_p
             return np.asarray(x).sum(axis=1)
 
     x = np.random.default_rng(0).normal(size=(8, 3))
-    own = Own().fit(x, None)
-    (tmp_path / "model.pkl").write_bytes(cloudpickle.dumps(own))
-    about = {"flavour": "sklearn", "storage": "cloudpickle", "example": {"x": x}}
-    run = make.sklearn_run(own, lambda a: a["x"])
-    signature = make.tensor_signature(3, "float64")
-    model = make.source_model(tmp_path, own, run, "model.pkl", signature=signature, **about)
-    artifact = compile_model(model, make.spec_for("onnxruntime", "eager"), tmp_path / "cache")
-    assert artifact.target == "eager"
-    ((target, reason),) = artifact.skipped
-    assert target == "onnxruntime"
-    assert reason.startswith("could not be compiled: ")
+    how = {"signature": make.tensor_signature("float64", x=3), "serialization_format": "cloudpickle"}
+    model = make.fetched(tmp_path, "sklearn", Own().fit(x, None), {"x": x}, **how)
+    found = make.compiled(model, make.spec_for("onnxruntime", "eager"), tmp_path / "cache")
+    assert found.chosen.target == "eager"
+    (lost,) = [r for r in found.rows if r.candidate.target == "onnxruntime"]
+    assert lost.outcome in ("lost", "skipped")
+    assert "Own" in lost.reason
 
 
-def test_a_target_that_differs_is_passed_over_and_when_none_is_left_refused(make: Any, tmp_path: Path) -> None:
-    good = make.torch_pt2(tmp_path, make.mlp())
-    off = replace(good, run=lambda x: {n: v * np.float32(1.5) for n, v in good.run(x).items()})
+def replaced(monkeypatch: pytest.MonkeyPatch, **classes: str) -> None:
+    """These targets compile with a class of `toys.wrong`."""
+    for target, name in classes.items():
+        monkeypatch.setitem(COMPILERS, target, f"toys.wrong:{name}")
+
+
+@pytest.mark.usefixtures("toys")
+def test_a_corrupted_weight_in_real_artifacts_is_refused(
+    make: Any, classifier: FetchedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replaced(monkeypatch, onnxruntime="CorruptedWeight")
     with pytest.raises(ParityFailed) as refused:
-        compile_model(off, make.spec_for("onnxruntime", "eager"), tmp_path / "cache")
+        make.compiled(classifier, make.spec_for("onnxruntime", "xla"), tmp_path / "cache")
     sentence = str(refused.value)
-    assert "fraud-detector version 1 compiled to" in sentence
-    assert "output 'output', row " in sentence
+    assert "fraud-detector version 1 compiled to " in sentence
+    assert "does not answer as its source does: output 'output', row " in sentence
     assert "they differ by" in sentence
-    assert not list((tmp_path / "cache").glob("*/evidence.json"))
+    assert "The others: xla fp32: " in sentence
+
+
+CHANGED = {
+    "OtherScaling": ("sklearn uniform", "output 'prediction', row 0: the source says"),
+    "SwappedOutputs": ("onnx", "the outputs 'floor' and 'minus' are swapped"),
+    "OnlyOneRow": ("onnx", "does not answer 2 rows: its batch dimension is frozen, or "),
+}
+
+
+@pytest.mark.usefixtures("toys")
+@pytest.mark.parametrize("wrong", CHANGED)
+def test_real_artifacts_that_were_changed_are_refused(
+    wrong: str, models: Any, make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind, sentence = CHANGED[wrong]
+    replaced(monkeypatch, onnxruntime=wrong)
+    with pytest.raises(ParityFailed) as refused:
+        make.compiled(models[kind](), make.spec_for("onnxruntime"), tmp_path / "cache")
+    assert sentence in str(refused.value)
 
 
 def test_a_one_row_example_froze_the_batch(make: Any, tmp_path: Path) -> None:
     model = make.torch_pt2(tmp_path, make.mlp(), rows=1)
-    with pytest.raises(ParityFailed, match="does not answer 2 rows like those of its input example, which has 1"):
-        compile_model(model, make.spec_for("onnxruntime", "eager"), tmp_path / "cache")
+    with pytest.raises(Unusable, match=r"must answer any number of rows, but for 2 rows it raises"):
+        make.compiled(model, make.spec_for("onnxruntime"), tmp_path / "cache")
 
 
-def test_the_second_time_it_comes_from_the_cache(make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = make.torch_pt2(tmp_path, make.mlp())
-    spec = make.spec_for("eager")
-    first = compile_model(model, spec, tmp_path / "cache")
-    with monkeypatch.context() as patch:
-        patch.setattr("lockgate.services.compilers.eager.Eager.compile", None)
-        assert compile_model(model, spec, tmp_path / "cache") == first
-    (first.path / "model.pt2").write_bytes(b"cut off")
-    assert compile_model(model, spec, tmp_path / "cache") == first
-    assert (first.path / "model.pt2").read_bytes() != b"cut off"
-
-
-def test_a_build_killed_halfway_leaves_nothing_in_the_way(
-    make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_pickle_that_nobody_vouches_for_is_not_opened_also_when_somebody_else_did(
+    make: Any, models: Any, tmp_path: Path
 ) -> None:
-    model = make.torch_pt2(tmp_path, make.mlp())
-    with monkeypatch.context() as patch:
-        patch.setattr("lockgate.services.cache.store", _killed)
-        patch.setattr("lockgate.services.cache.shutil.rmtree", lambda *_a, **_k: None)  # a kill cleans nothing up
-        with pytest.raises(KeyboardInterrupt):
-            compile_model(model, make.spec_for("eager"), tmp_path / "cache")
-    assert list((tmp_path / "cache").glob("*.building-*"))
-    artifact = compile_model(model, make.spec_for("eager"), tmp_path / "cache")
-    assert json.loads((artifact.path / "manifest.json").read_text())["target"] == "eager"
-    assert not list((tmp_path / "cache").glob("*.building-*"))
-
-
-def _killed(*_args: object) -> None:
-    raise KeyboardInterrupt
+    """The cache is shared: an artifact that was made by trusting a pickle is for those who trust it."""
+    model = models["sklearn uniform"]()
+    assert make.compiled(model, make.spec_for("eager"), tmp_path / "cache").chosen is not None
+    with pytest.raises(Untrusted):
+        make.compiled(model, make.spec_for("eager"), tmp_path / "cache", Trust())

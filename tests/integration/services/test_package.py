@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +21,12 @@ import numpy as np
 import pytest
 import yaml
 
-from lockgate.services.build import compile_model
+from lockgate.services.compile.fingerprint import differences, of
+from lockgate.services.compile.words import Tolerance
 from lockgate.services.errors import PackagingFailed
-from lockgate.services.package import package
+from lockgate.services.opened import opened
+from lockgate.services.package import package, packaged
+from lockgate.services.spec import Parity
 
 
 @pytest.fixture
@@ -46,6 +52,7 @@ def test_labels_versions_and_full_tags(bento: Any, home: Path) -> None:
         "version": "1",
         "digest": bento.digest,
         "target": "onnxruntime",
+        "precision": "fp32",
         "spec-hash": "abc123",
     }
     assert [m["tag"] for m in made["models"]] == [bento.tag]
@@ -58,27 +65,45 @@ def test_labels_versions_and_full_tags(bento: Any, home: Path) -> None:
 
 
 @pytest.mark.usefixtures("home")
-def test_packaged_again_it_is_found_again(make: Any, tmp_path: Path, monkeypatch: Any) -> None:
-    model = make.torch_pt2(tmp_path, make.mlp(5))
+def test_packaged_again_it_is_found_again(make: Any, classifier: Any, cache: Path, monkeypatch: Any) -> None:
     spec = make.spec_for("eager")
-    artifact = compile_model(model, spec, tmp_path / "cache")
-    first = package(model.fetched, artifact, name="again", spec=spec, spec_hash="h")
+    found = make.compiled(classifier, spec, cache)
+    first = package(classifier, found, name="again", spec=spec, spec_hash="h")
     with monkeypatch.context() as patch:
         patch.setattr("lockgate.services.package._build_apart", None)
-        assert package(model.fetched, artifact, name="again", spec=spec, spec_hash="h") == first
-    other = package(model.fetched, artifact, name="again", spec=spec, spec_hash="other")
-    assert other.tag != first.tag
+        assert package(classifier, found, name="again", spec=spec, spec_hash="h") == first
+        assert package(classifier, found, name="again", spec=spec, spec_hash="another spec") == first
+    assert packaged(first.tag) == first
+    assert packaged("again:absent") is None
+    stricter = spec.model_copy(update={"compile": spec.compile.model_copy(update={"parity": Parity(rtol=1e-4)})})
+    assert package(classifier, found, name="again", spec=stricter, spec_hash="h").tag != first.tag
 
 
-def test_a_failing_build_leaves_no_bento(make: Any, home: Path, tmp_path: Path) -> None:
-    model = make.torch_pt2(tmp_path, make.mlp())
+def test_what_proves_it_again_travels_with_it(bento: Any, home: Path) -> None:
+    entry = home / "models" / bento.tag.replace(":", "/")
+    assert (entry / "reference" / "cases.npz").is_file()
+    manifest = json.loads((entry / "manifest.json").read_text())
+    assert differences(manifest["fingerprint"], of(manifest)) == []
+    assert Tolerance(**json.loads((entry / "service.json").read_text())["tolerance"]) == Tolerance()
+
+
+def test_a_failing_build_leaves_no_bento(make: Any, classifier: Any, cache: Path, home: Path, tmp_path: Path) -> None:
     spec = make.spec_for("eager")
-    artifact = compile_model(model, spec, tmp_path / "cache")
-    (artifact.path / "manifest.json").write_text("{}")
+    found = make.compiled(classifier, spec, cache)
+    broken = Path(shutil.copytree(found.chosen.path, tmp_path / "broken"))
+    (broken / "manifest.json").write_text("{}")
+    found = replace(found, chosen=replace(found.chosen, path=broken))
     with pytest.raises(PackagingFailed, match="could not package the eager artifact"):
-        package(model.fetched, artifact, name="broken", spec=spec, spec_hash="h")
+        package(classifier, found, name="broken", spec=spec, spec_hash="h")
     assert not (home / "bentos" / "broken").exists()
     assert not list(home.glob(".lockgate-broken-building-*"))
+
+
+def test_nothing_chosen_is_nothing_to_package(make: Any, classifier: Any, cache: Path) -> None:
+    spec = make.spec_for("eager")
+    nothing = replace(make.compiled(classifier, spec, cache), chosen=None)
+    with pytest.raises(PackagingFailed, match="nothing was chosen for fraud-detector version 1"):
+        package(classifier, nothing, name="nothing", spec=spec, spec_hash="h")
 
 
 @contextlib.contextmanager
@@ -121,9 +146,9 @@ def test_two_models_packaged_by_one_process_are_each_served(make: Any, home: Pat
         folder = tmp_path / version
         folder.mkdir()
         model = make.torch_pt2(folder, make.mlp(int(version)), version=version)
-        artifact = compile_model(model, spec, folder / "cache")
-        bentos.append(package(model.fetched, artifact, name="twice", spec=spec, spec_hash="h"))
-        answers.append(model.run(make.torch_example())["output"])
+        found = make.compiled(model, spec, folder / "cache")
+        bentos.append(package(model, found, name="twice", spec=spec, spec_hash="h"))
+        answers.append(opened(model, make.TRUSTING).run(make.torch_example())["output"])
     for bento in bentos:
         made = bento_yaml(home, bento.tag)
         assert [m["tag"] for m in made["models"]] == [bento.tag]

@@ -13,6 +13,7 @@ import httpx
 import numpy as np
 import pytest
 
+from lockgate.services import processes
 from lockgate.services.local import LocalPlatform
 
 
@@ -94,12 +95,16 @@ def test_the_documentation_has_the_models_own_inputs(client: httpx.Client) -> No
 def test_info_names_model_version_digest_target_and_spec(client: httpx.Client, bento: Any) -> None:
     info = client.get("/info").json()
     assert info == client.post("/info").json()
-    found = {key: info[key] for key in ("model", "version", "digest", "target", "spec_hash", "bento")}
+    found = {
+        key: info[key] for key in ("model", "version", "digest", "target", "precision", "proof", "spec_hash", "bento")
+    }
     assert found == {
         "model": "fraud-detector",
         "version": "1",
         "digest": bento.digest,
         "target": "onnxruntime",
+        "precision": "fp32",
+        "proof": "proven on hardware like this",
         "spec_hash": "abc123",
         "bento": bento.tag,
     }
@@ -108,3 +113,13 @@ def test_info_names_model_version_digest_target_and_spec(client: httpx.Client, b
 def test_unknown_paths_make_no_time_series(client: httpx.Client) -> None:
     assert client.get("/wp-login.php").status_code == 404
     assert "wp-login" not in client.get("/metrics").text
+
+
+def test_a_replica_of_onnxruntime_maps_no_other_vendor(client: httpx.Client) -> None:
+    """Torch alone would be 200 MB and two seconds at every start."""
+    (replica,) = {client.get("/info").json()["replica"]}
+    running = processes.of([replica])
+    assert running
+    mapped = "".join(Path(f"/proc/{p.pid}/maps").read_text(encoding="utf-8") for p in running)
+    assert "onnxruntime" in mapped
+    assert not any(vendor in mapped for vendor in ("libtorch", "libtensorflow", "_pywrap_tensorflow", "sklearn"))

@@ -14,7 +14,7 @@ from lockgate.services.serving.lane import FastLane
 from lockgate.services.serving.schema import Arrays, Schema
 
 SCHEMA = Schema.of([{"type": "tensor", "name": "x", "tensor-spec": {"dtype": "float32", "shape": [-1, 2]}}])
-ABOUT = About("fraud", "7", "d1ge57", "onnxruntime", "5pec", "fraud:1", "r1")
+ABOUT = About("fraud", "7", "d1ge57", "onnxruntime", "fp32", "proven on hardware like this", "5pec", "fraud:1", "r1")
 
 
 class Counted:

@@ -1,32 +1,42 @@
+"""Parity has teeth: engines that are wrong in one way each, and the sentence that names it."""
+
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from lockgate.registry.words import Arrays, FetchedModel, ModelVersion, SourceModel
-from lockgate.services.calibration import sample
-from lockgate.services.compare import compare
-from lockgate.services.errors import ParityFailed
-from lockgate.services.parity import Reference
-from lockgate.services.spec import Parity
+from lockgate.services.compile import reference
+from lockgate.services.compile.errors import Unservable
+from lockgate.services.compile.parity import Proof
+from lockgate.services.compile.words import About, Arrays, Input, Model, ParityEvidence, Precision, Tolerance
 
 WHO = ("the source", "onnxruntime")
-STRICT = Parity(rows=32)
+STRICT = Tolerance(rows=32)
+MAX_BATCH = 16
+Run = Callable[[Arrays], Arrays]
+WEIGHTS = np.array([[1.0, -1.0], [0.5, 2.0], [-2.0, 0.25]])
 
 
 def linear(x: Arrays) -> Arrays:
-    return {"scores": np.stack([x["x"].sum(axis=1), 1 - x["x"].sum(axis=1)], axis=1)}
+    scores = x["x"] @ WEIGHTS
+    return {"scores": scores, "total": scores.sum(axis=1), "first": x["x"][:, 0] - 3.0}
 
 
-def model(run: Any = linear, example_rows: int = 4) -> SourceModel:
-    from pathlib import Path
+def labels(x: Arrays) -> Arrays:
+    return {"label": (x["x"].sum(axis=1) > 0).astype("int64")}
 
-    example = {"x": np.random.default_rng(1).normal(size=(example_rows, 3))}
-    fetched = FetchedModel(ModelVersion("fraud", "3", ""), Path(), "d", "sklearn", {}, example)
-    return SourceModel(fetched, None, "skops", "", run)
+
+def model(run: Run = linear, rows: int = 4, inputs: tuple[Input, ...] = ()) -> Model:
+    example = {"x": np.random.default_rng(1).normal(size=(rows, 3))}
+    inputs = inputs or (Input("x", "float64", (-1, 3), column=False),)
+    return Model(About("fraud version 3", "d", "sklearn", "skops", Path(), inputs, example), None, run)
 
 
 @dataclass
@@ -34,162 +44,358 @@ class Runs:
     run: Any
 
 
-def test_equal_outputs_pass() -> None:
-    evidence = Reference(model(), STRICT).prove(Runs(linear), "onnxruntime")
+@pytest.fixture
+def proven(tmp_path: Path) -> Callable[..., ParityEvidence]:
+    """The evidence of an engine against a source; what the source answers goes over the disk, as in a search."""
+
+    def prove(engine: Run, source: Run = linear, precision: Precision = "fp32", **tolerance: Any) -> ParityEvidence:
+        reference.write(model(source), replace(STRICT, **tolerance), MAX_BATCH, tmp_path)
+        cases = reference.read(tmp_path)
+        return Proof(cases, replace(STRICT, **tolerance), precision).of(Runs(engine), "onnxruntime", MAX_BATCH)
+
+    return prove
+
+
+def test_equal_outputs_pass_and_every_case_was_tried(proven: Any) -> None:
+    evidence = proven(linear)
     assert evidence.passed
-    assert (evidence.rows, evidence.agreement, evidence.max_abs_error) == (32, 1.0, 0.0)
-
-
-def test_an_engine_off_by_a_factor_is_refused_with_the_largest_difference() -> None:
-    def off(x: Arrays) -> Arrays:
-        found = linear(x)
-        found["scores"][5:6] *= 1.5 if len(x["x"]) > 5 else 1
-        return found
-
-    evidence = Reference(model(), STRICT).prove(Runs(off), "onnxruntime")
-    assert not evidence.passed
-    assert evidence.worst_output == "scores"
-    assert "output 'scores', row 5, position" in evidence.reason
-    assert "the source says" in evidence.reason
-    assert "onnxruntime says" in evidence.reason
-
-
-def test_an_engine_that_misreads_strided_input_is_refused() -> None:
-    def contiguous_only(x: Arrays) -> Arrays:
-        return linear(x if x["x"].flags.c_contiguous else {"x": x["x"] + 1})
-
-    evidence = Reference(model(), STRICT).prove(Runs(contiguous_only), "onnxruntime")
-    assert not evidence.passed
-    assert "strided input" in evidence.reason
-
-
-@pytest.mark.parametrize("size", [1, 2])
-def test_an_engine_wrong_at_one_batch_size_is_refused(size: int) -> None:
-    def wrong(x: Arrays) -> Arrays:
-        return linear(x if len(x["x"]) != size else {"x": x["x"] * 2})
-
-    evidence = Reference(model(), STRICT).prove(Runs(wrong), "onnxruntime")
-    assert not evidence.passed
-    assert f"a batch of {size}" in evidence.reason
-
-
-def test_an_engine_with_a_frozen_batch_is_refused() -> None:
-    def frozen(x: Arrays) -> Arrays:
-        if len(x["x"]) == 2:
-            raise RuntimeError("expected 1")
-        return linear(x)
-
-    evidence = Reference(model(), STRICT).prove(Runs(frozen), "onnxruntime")
-    assert "does not answer 2 rows: its batch dimension is frozen" in evidence.reason
-
-
-def test_a_source_with_a_frozen_batch_is_refused_with_what_to_do() -> None:
-    def frozen(x: Arrays) -> Arrays:
-        assert len(x["x"]) == 1, "Guard failed: x.size()[0] == 1"
-        return linear(x)
-
-    with pytest.raises(ParityFailed) as refused:
-        Reference(model(frozen, example_rows=1), STRICT)
-    assert "fraud version 3 does not answer 2 rows like those of its input example, which has 1" in str(refused.value)
-    assert "batch dimension is frozen, log it again with an input example of two rows or more" in str(refused.value)
-
-
-def test_rows_that_influence_one_another_are_refused() -> None:
-    def normalised_over_the_batch(x: Arrays) -> Arrays:
-        return {"y": x["x"].sum(axis=1) - x["x"].mean()}
-
-    with pytest.raises(ParityFailed, match="answers the same row differently in batches"):
-        Reference(model(normalised_over_the_batch), STRICT)
-
-
-def test_outputs_whose_first_dimension_is_no_row_are_refused() -> None:
-    with pytest.raises(ParityFailed, match=r"output 'y' has shape \[\] for 32 rows"):
-        Reference(model(lambda x: {"y": x["x"].mean()}), STRICT)
-
-
-def one(value: Any, name: str = "y") -> Arrays:
-    return {name: np.asarray(value)}
-
-
-def test_nan_equals_nan_and_infinity_its_like() -> None:
-    assert compare(one([np.nan, np.inf]), one([np.nan, np.inf]), STRICT, WHO).passed
-    for other in ([0.0, np.inf], [np.nan, -np.inf], [np.nan, 5.0]):
-        evidence = compare(one([np.nan, np.inf]), one(other), STRICT, WHO)
-        assert not evidence.passed
-        assert evidence.max_abs_error == np.inf
-
-
-def test_tolerance_is_absolute_and_relative() -> None:
-    assert compare(one([1000.0]), one([1000.9]), STRICT, WHO).passed
-    assert not compare(one([1.0]), one([1.002]), STRICT, WHO).passed
-    assert compare(one([0.0]), one([9e-6]), STRICT, WHO).passed
-
-
-def test_the_largest_of_several_outputs_is_named() -> None:
-    want = {"a": np.zeros(3), "b": np.zeros((3, 2))}
-    found = {"a": np.array([0, 0.1, 0]), "b": np.array([[0, 0], [0, 0], [0, 7.0]])}
-    evidence = compare(want, found, STRICT, WHO)
-    assert evidence.worst_output == "b"
-    assert evidence.reason.startswith(
-        "output 'b', row 2, position 1: the source says 0, onnxruntime says 7 (they differ by 7"
+    assert (evidence.rows, evidence.agreement, evidence.max_abs_error, evidence.reason) == (32, 1.0, 0.0, "")
+    assert evidence.cases == (
+        "a batch of 1",
+        "a batch of 2",
+        "a batch of 16",
+        "a strided batch of 1",
+        "a strided batch of 2",
+        "a strided batch of 16",
+        "sample",
+        "zeros",
+        "extremes",
     )
 
 
+def test_no_batch_is_larger_than_the_service_makes_and_strided_ones_are_strided(proven: Any) -> None:
+    seen: set[tuple[int, bool]] = set()
+
+    def watching(x: Arrays) -> Arrays:
+        seen.add((len(x["x"]), x["x"].flags.c_contiguous))
+        return linear(x)
+
+    proven(watching)
+    assert {n for n, _ in seen} == {1, 2, 4, 16}
+    assert {n for n, contiguous in seen if not contiguous} == {1, 2, 16}
+
+
+def test_every_output_has_its_own_evidence(proven: Any) -> None:
+    def off(x: Arrays) -> Arrays:
+        return {**linear(x), "total": linear(x)["total"] + 1e-4}
+
+    evidence = proven(off)
+    heads = {h.name: h for h in evidence.heads}
+    assert list(heads) == ["scores", "total", "first"]
+    assert heads["scores"].max_abs_error == 0.0
+    assert heads["total"].max_abs_error == pytest.approx(1e-4)
+    assert heads["total"].mean_abs_error == pytest.approx(1e-4)
+    assert 0 < heads["total"].relative_error < 1e-3
+    assert (evidence.worst_output, evidence.relative_error) == ("total", heads["total"].relative_error)
+
+
+def corrupted_weight(x: Arrays) -> Arrays:
+    weights = WEIGHTS.copy()
+    weights[1, 0] += 0.01
+    scores = x["x"] @ weights
+    return {"scores": scores, "total": scores.sum(axis=1), "first": x["x"][:, 0] - 3.0}
+
+
+def swapped(x: Arrays) -> Arrays:
+    y = linear(x)
+    return {**y, "total": y["first"], "first": y["total"]}
+
+
+def other_constant(x: Arrays) -> Arrays:
+    return {**linear(x), "first": x["x"][:, 0] - 3.1}
+
+
+def first_row_only(x: Arrays) -> Arrays:
+    return linear({"x": np.repeat(x["x"][:1], len(x["x"]), axis=0)})
+
+
+def contiguous_only(x: Arrays) -> Arrays:
+    return linear(x if x["x"].flags.c_contiguous else {"x": x["x"] + 1})
+
+
+def full_batches_wrong(x: Arrays) -> Arrays:
+    return linear({"x": x["x"] * 2} if len(x["x"]) == MAX_BATCH else x)
+
+
+def frozen(x: Arrays) -> Arrays:
+    if len(x["x"]) != 1:
+        raise RuntimeError("expected 1")
+    return linear(x)
+
+
+def small_at_zero(x: Arrays) -> Arrays:
+    return {**linear(x), "first": np.where(x["x"].any(axis=1), linear(x)["first"], 0.0)}
+
+
+def saturating(x: Arrays) -> Arrays:
+    return {**linear(x), "first": np.clip(linear(x)["first"], -8, 8)}
+
+
 @pytest.mark.parametrize(
-    ("want", "found", "sentence"),
+    ("engine", "sentence"),
     [
-        (one([1.0]), one([1.0], "z"), r"answers the outputs \['y'\]"),
-        (one([1.0]), one([[1.0]]), r"has shape \[1\] from the source and \[1, 1\]"),
-        (one([1.0]), one([1]), "is float64 from the source and int64"),
+        (corrupted_weight, r"output '(scores|total)', row 0.*: the source says \S+, onnxruntime says"),
+        (swapped, r"the outputs 'total' and 'first' are swapped \(seen with a batch of 1\)"),
+        (other_constant, r"output 'first', row 0: .*they differ by 0\.1, "),
+        (first_row_only, r"row 1.* \(seen with a batch of 2; a batch of 1 was right\)"),
+        (contiguous_only, r"\(seen with a strided batch of 1; a batch of 1 was right\)"),
+        (full_batches_wrong, r"\(seen with a batch of 16; a batch of 1 was right\)"),
+        (frozen, r"does not answer 2 rows: its batch dimension is frozen, or RuntimeError: expected 1"),
+        (small_at_zero, r"output 'first', row 0: .* \(seen with zeros; a batch of 1 was right\)"),
+        (saturating, r"output 'first', row \d: .* \(seen with extremes; a batch of 1 was right\)"),
     ],
 )
-def test_another_structure_is_refused(want: Arrays, found: Arrays, sentence: str) -> None:
-    import re
-
-    assert re.search(sentence, compare(want, found, STRICT, WHO).reason)
-
-
-def test_labels_agree_by_share() -> None:
-    want = one(np.zeros(1000, "int64"), "label")
-    found = {"label": np.where(np.arange(1000) == 7, 1, 0)}
-    assert compare(want, found, STRICT, WHO).passed  # 99.9 %
-    two = {"label": np.where(np.arange(1000) % 500 == 7, 1, 0)}
-    evidence = compare(want, two, STRICT, WHO)
+def test_what_is_wrong_in_one_way_is_refused_with_the_sentence_that_names_it(
+    engine: Run, sentence: str, proven: Any
+) -> None:
+    evidence = proven(engine)
     assert not evidence.passed
-    assert "99.80% of the rows get the same label" in evidence.reason
-    assert "row 7: the source says 0, onnxruntime says 1" in evidence.reason
+    assert re.search(sentence, evidence.reason), evidence.reason
 
 
-def test_text_labels() -> None:
-    assert compare(one(["a", "b"]), {"y": np.array(["a", "b"], object)}, STRICT, WHO).passed
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        (lambda n, _c: n == 1, r"output 'label', row 0: .*\(seen with a batch of 1; a batch of 2 was right\)"),
+        (lambda n, _c: n == 2, r"output 'label', row \d: .*\(seen with a batch of 2; a batch of 1 was right\)"),
+        (lambda n, c: n == 2 and not c, r"\(seen with a strided batch of 2; a batch of 1 was right\)"),
+        (lambda n, _c: n > 2, r"of the rows get the same label, 99\.90% must; .*; a batch of 1 was right\)"),
+    ],
+)
+def test_labels_are_held_in_every_batch_size_and_layout(wrong: Any, sentence: str, proven: Any) -> None:
+    """A model that answers nothing but labels has no numbers that would show it."""
+
+    def engine(x: Arrays) -> Arrays:
+        found = labels(x)["label"]
+        return {"label": 1 - found if wrong(len(found), x["x"].flags.c_contiguous) else found}
+
+    evidence = proven(engine, labels)
+    assert not evidence.passed
+    assert re.search(sentence, evidence.reason), evidence.reason
+    for precision in ("int8", "fp16"):
+        assert not proven(engine, labels, precision).passed
 
 
-def test_the_sample_keeps_dtypes_range_and_the_example() -> None:
-    example = {
-        "f": np.array([1.0, 3.5], "float32"),
-        "code": np.array([3.0, 7.0]),
-        "i": np.array([4, 9], "int32"),
-        "s": np.array(["x", None], object),
-        "image": np.arange(8, dtype="float32").reshape(2, 2, 2),
-    }
-    found = sample(example, 50)
-    for name, value in example.items():
-        assert found[name].dtype == value.dtype
-        assert found[name].shape == (50, *value.shape[1:])
-        assert found[name][:2].tolist() == value.tolist()
-    assert ((found["f"] >= 1) & (found["f"] <= 3.5)).all()
-    assert len(set(found["f"].tolist())) > 10
-    assert set(found["code"].tolist()) == {3, 7}
-    assert set(found["i"].tolist()) == {4, 9}
-    assert set(found["s"].tolist()) == {"x", None}
-    assert sample(example, 50)["f"].tolist() == found["f"].tolist()
+def test_a_label_that_int8_changes_is_no_reason_where_the_share_is_allowed(proven: Any) -> None:
+    """The first row of the example is one of the few: in a batch of 1 it is all there is."""
+
+    def engine(x: Arrays) -> Arrays:
+        found = labels(x)["label"].copy()
+        first = model().about.example["x"][0]
+        found[(x["x"] == first).all(axis=1)] ^= 1
+        return {"label": found}
+
+    assert proven(engine, labels, "int8", min_agreement=0.9).passed
+    assert not proven(engine, labels, "int8", min_agreement=0.99).passed
 
 
-def test_one_example_row_is_varied() -> None:
-    found = sample({"f": np.array([10.5])}, 20)["f"]
-    assert len(set(found.tolist())) > 15
-    assert ((found >= 9.4) & (found <= 11.6)).all()
+def test_swapped_outputs_of_other_kinds_are_named_too(proven: Any) -> None:
+    def source(x: Arrays) -> Arrays:
+        return {**labels(x), "scores": x["x"] @ WEIGHTS}
+
+    def engine(x: Arrays) -> Arrays:
+        return {"label": source(x)["scores"], "scores": source(x)["label"]}
+
+    assert proven(engine, source).reason.startswith("the outputs 'label' and 'scores' are swapped")
 
 
-def test_large_rows_give_a_smaller_sample() -> None:
-    assert len(sample({"x": np.zeros((1, 4 * 2**20))}, 256)["x"]) == 2
+def test_the_worst_row_is_kept_with_its_inputs(proven: Any) -> None:
+    def off(x: Arrays) -> Arrays:
+        y = linear(x)
+        y["first"] = np.where(np.abs(y["first"]) > 4.5, y["first"] + 1, y["first"])
+        return y
+
+    evidence = proven(off)
+    worst = evidence.worst
+    assert worst["output"] == "first"
+    assert worst["compiled"] - worst["source"] == pytest.approx(1)
+    assert worst["source"] == pytest.approx(worst["inputs"]["x"][0] - 3)
+    assert json.loads(json.dumps(asdict(evidence)))["worst"] == worst
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp16", "bf16"])
+def test_lower_precisions_are_judged_by_margin_and_agreement(precision: Precision, proven: Any) -> None:
+    def near(share: float) -> Run:
+        def engine(x: Arrays) -> Arrays:
+            y = linear(x)
+            return {name: value + share * np.abs(value).max() for name, value in y.items()}
+
+        return engine
+
+    assert not proven(near(0.02)).passed
+    assert proven(near(0.02), precision=precision).passed
+    refused = proven(near(0.2), precision=precision)
+    assert "is allowed" in refused.reason
+    assert proven(near(0.2), precision=precision, margin=0.3).passed
+
+
+def test_agreement_is_judged_where_the_margin_lets_values_pass(proven: Any) -> None:
+    """Two scores near one another change places: the error is small, the label another one."""
+
+    def source(x: Arrays) -> Arrays:
+        p = 0.5 + 0.02 * np.sign(x["x"][:, :1])
+        return {"probabilities": np.concatenate([p, 1 - p], axis=1)}
+
+    def engine(x: Arrays) -> Arrays:
+        return {"probabilities": source(x)["probabilities"][:, ::-1].copy()}
+
+    evidence = proven(engine, source, "int8", margin=0.1)
+    assert evidence.agreement == 0.0
+    assert "0.00% of the rows get the same label, 99.90% must; for example output 'probabilities'" in evidence.reason
+    assert evidence.worst_output == "probabilities"
+
+
+def test_equal_scores_name_no_label(proven: Any) -> None:
+    """Rounding decides between them, in the source too."""
+
+    def source(x: Arrays) -> Arrays:
+        return {"scores": np.zeros((len(x["x"]), 2))}
+
+    def engine(x: Arrays) -> Arrays:
+        return {"scores": np.tile([0.0, 1e-7], (len(x["x"]), 1))}
+
+    assert proven(engine, source).agreement == 1.0
+
+
+def test_a_failing_label_is_the_worst_output_whatever_the_numbers(proven: Any) -> None:
+    def source(x: Arrays) -> Arrays:
+        return {**linear(x), **labels(x)}
+
+    def engine(x: Arrays) -> Arrays:
+        return {**linear(x), "total": linear(x)["total"] + 1e-6, "label": 1 - labels(x)["label"]}
+
+    assert proven(engine, source).worst_output == "label"
+
+
+def test_an_engine_that_answers_nothing_at_all(proven: Any) -> None:
+    def broken(_x: Arrays) -> Arrays:
+        raise OSError
+
+    evidence = proven(broken)
+    assert (evidence.passed, evidence.agreement, evidence.max_abs_error) == (False, 0.0, float("inf"))
+    assert evidence.cases == ()
+
+
+def test_a_missing_output_is_refused(proven: Any) -> None:
+    def engine(x: Arrays) -> Arrays:
+        return {"scores": linear(x)["scores"]}
+
+    reason = proven(engine).reason
+    assert reason.startswith(
+        "the source answers the outputs ['first', 'scores', 'total'], onnxruntime answers ['scores']"
+    )
+
+
+OPTIONAL = (Input("a", "float64", (-1,), column=True), Input("b", "float64", (-1,), column=True, required=False))
+
+
+def columns(run: Run, inputs: tuple[Input, ...] = OPTIONAL) -> Model:
+    rng = np.random.default_rng(2)
+    found = model(run, inputs=inputs)
+    return replace(found, about=replace(found.about, example={"a": rng.normal(size=5), "b": rng.normal(size=5)}))
+
+
+def filled(x: Arrays) -> Arrays:
+    return {"y": x["a"] + np.nan_to_num(x["b"], nan=9.0)}
+
+
+@pytest.mark.parametrize(
+    ("run", "required", "tried"),
+    [
+        (filled, False, True),
+        (filled, True, False),
+        (lambda x: {"y": x["a"] + x["b"]}, False, True),  # the rows without a gap are left
+        (lambda x: {"y": filled(x)["y"] if not np.isnan(x["b"]).any() else 1 / 0}, False, False),
+    ],
+    ids=["accepted", "required", "answered with NaN", "refused"],
+)
+def test_missing_values_are_tried_where_they_may_come_and_the_source_answers(
+    run: Run, required: Any, tried: Any, tmp_path: Path
+) -> None:
+    inputs = (OPTIONAL[0], replace(OPTIONAL[1], required=required))
+    reference.write(columns(run, inputs), STRICT, MAX_BATCH, tmp_path)
+    _, edges = reference.read(tmp_path)
+    assert ("missing values" in {e.name for e in edges}) is tried
+
+
+def test_an_engine_that_fills_gaps_in_another_way_is_refused(tmp_path: Path) -> None:
+    reference.write(columns(filled), STRICT, MAX_BATCH, tmp_path)
+    engine = Runs(lambda x: {"y": x["a"] + np.nan_to_num(x["b"])})
+    evidence = Proof(reference.read(tmp_path), STRICT, "fp32").of(engine, "onnxruntime", MAX_BATCH)
+    assert "(seen with missing values; a batch of 1 was right)" in evidence.reason
+
+
+def test_an_edge_that_only_the_source_answers(proven: Any) -> None:
+    def refusing(x: Arrays) -> Arrays:
+        if np.abs(x["x"]).max() > 8:
+            raise ValueError("out of range")
+        return linear(x)
+
+    assert proven(refusing).reason == (
+        "onnxruntime does not answer extremes, which the source does: ValueError: out of range"
+    )
+
+
+def test_a_source_with_a_frozen_batch_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    def one(x: Arrays) -> Arrays:
+        assert len(x["x"]) == 1, "Guard failed: x.size()[0] == 1"
+        return linear(x)
+
+    with pytest.raises(Unservable) as refused:
+        reference.write(model(one, rows=1), STRICT, MAX_BATCH, tmp_path)
+    assert "fraud version 3 does not answer 16 rows like those of its input example, which has 1" in str(refused.value)
+    assert "batch dimension is frozen, log it again with an input example of two rows or more" in str(refused.value)
+    assert not (tmp_path / reference.FILE).exists()
+
+
+def test_rows_that_influence_one_another_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(Unservable, match="answers the same row differently in batches of 1 and in larger ones"):
+        reference.write(model(lambda x: {"y": x["x"].sum(axis=1) - x["x"].mean()}), STRICT, MAX_BATCH, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("run", "sentence"),
+    [
+        (lambda x: {"y": x["x"].mean()}, r"output 'y' has shape \[\] for 16 rows; its first dimension must be the row"),
+        (lambda _x: {}, "it has no outputs"),
+    ],
+)
+def test_outputs_that_have_no_rows_are_refused(run: Run, sentence: str, tmp_path: Path) -> None:
+    with pytest.raises(Unservable, match=sentence):
+        reference.write(model(run), STRICT, MAX_BATCH, tmp_path)
+
+
+def test_a_source_that_changes_its_inputs_does_not_change_the_case(proven: Any) -> None:
+    def rude(x: Arrays) -> Arrays:
+        x["x"] -= 3.0
+        return {"y": x["x"][:, 0]}
+
+    assert proven(lambda x: {"y": x["x"][:, 0] - 3.0}, rude).passed
+
+
+def test_labels_agree_by_share(proven: Any) -> None:
+    def engine(wrong: int) -> Run:
+        counted: Mapping[str, int] = {"left": wrong}
+
+        def run(x: Arrays) -> Arrays:
+            found = labels(x)["label"].copy()
+            if len(found) == MAX_BATCH:
+                found[3 : 3 + counted["left"]] ^= 1
+            return {"label": found}
+
+        return run
+
+    assert proven(engine(1), labels, min_agreement=0.93).passed
+    refused = proven(engine(2), labels, min_agreement=0.93)
+    assert "87.50% of the rows get the same label, 93.00% must" in refused.reason
+    assert refused.agreement == 0.875
