@@ -110,12 +110,13 @@ def _step(spec: RolloutSpec, step: Step) -> dict[str, Any]:
         "gates": [
             {
                 "gate": name,
-                "pass": int((reached & (outcome > 0)).sum()),
-                "undecided": int((reached & (outcome == 0)).sum()),
-                "fail": int((reached & (outcome < 0)).sum()),
+                "pass": int((reached & (step.outcomes[name] > 0)).sum()),
+                "undecided": int((reached & (step.outcomes[name] == 0)).sum()),
+                "fail": int((reached & (step.outcomes[name] < 0)).sum()),
                 "sentence": sentences.get(name, ""),
             }
-            for name, outcome in step.outcomes.items()
+            for name in spec.gates
+            if name in step.outcomes
         ],
     }
 

@@ -19,7 +19,7 @@ FAULTS = {
 KINDS = (
     Kind("independent"),
     Kind("retries", clump=3),
-    Kind("retries, spread", clump=3, spread=True),
+    Kind("retries spread", clump=3, spread=True),
     Kind("pods 0.2", pod_cv=0.2),
     Kind("pods 0.5", pod_cv=0.5),
     Kind("incident", incident=10.0),
@@ -74,6 +74,7 @@ QUICK = Size(
     cells=_CELLS,
     fault_cells=_FAULT_CELLS,
     dependent_cells=_SOME,
-    second_cells=_SOME[:1],
+    second_cells=_SOME[2:],
     profiles=("fast", "default"),
+    shadows=("alone", "mirrored"),
 )

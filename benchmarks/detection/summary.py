@@ -14,7 +14,11 @@ _LOW_WEIGHTS = (0.01, 0.05)
 def summary(rows: Sequence[Row]) -> dict[str, Any]:
     """Shares are of rollouts, ratios of medians; None where nothing was simulated or found."""
     ours = [row for row in rows if row.section == "false alarms" and row.rule.startswith("Lockgate")]
-    hurt = [row for row in rows if row.section == "dependent" and row.rule.endswith("alone")]
+    shadows: dict[str, list[Row]] = {}
+    for row in rows:
+        if row.section == "dependent":
+            shadows.setdefault(row.rule.rpartition("; ")[2], []).append(row)
+    hurt = shadows.get("alone", [])
     price = [row for row in rows if row.section == "bound" and row.case == "errors 0.1 → 1 %"]
     fast = {row.weight: _ratio(row.median, row.bound) for row in price if row.rule == "Lockgate fast"}
     default = {row.weight: row.median for row in price if row.rule == "Lockgate default"}
@@ -25,6 +29,7 @@ def summary(rows: Sequence[Row]) -> dict[str, Any]:
         "aa_dependent_max": _most(row.share for row in hurt),
         "aa_dependent_errors_max": _most(row.share for row in hurt if row.rule.startswith("errors")),
         "aa_dependent_worst": _worst(hurt),
+        "aa_dependent_by_shadow": {shadow: _most(row.share for row in rows) for shadow, rows in shadows.items()},
         "errors_01_1_vs_sprt": _most(fast.get(weight) for weight in _LOW_WEIGHTS),
         "errors_01_1_vs_sprt_by_weight": {f"{weight:g}": ratio for weight, ratio in fast.items()},
         "errors_01_1_default": _most(default.get(weight) for weight in _LOW_WEIGHTS),

@@ -21,7 +21,7 @@ class Sheet:
     def rich(self) -> Table:
         table = Table(box=SIMPLE)
         for index, column in enumerate(self.columns):
-            table.add_column(column, justify="right" if index and self.numbers else "left", no_wrap=self.numbers)
+            table.add_column(column, justify="right" if index and self.numbers else "left")
         for line in self.lines:
             table.add_row(*line)
         return table
@@ -80,12 +80,12 @@ def _share(row: Row) -> str:
 def _requests(row: Row) -> str:
     if row.median is None:
         return f"({row.share:.0%})"
-    return f"{row.median:,.0f} {'-' if row.high is None else f'{row.high:,.0f}'}"
+    return f"{_short(row.median)} {'-' if row.high is None else _short(row.high)}"
 
 
 def _price(row: Row) -> str:
     if row.bound is None or row.median is None or row.rollouts == 0:
-        return f"{row.median:,.0f}" if row.median is not None else f"({row.share:.0%})"
+        return _short(row.median) if row.median is not None else f"({row.share:.0%})"
     return f"{_requests(row)} (x {row.median / row.bound:.2f})"
 
 
@@ -94,3 +94,10 @@ def _passes(row: Row) -> str:
     if row.median is None:
         return f"({row.share:.1%})"
     return f"{_requests(row)} (x {row.median / row.bound:.2f})" if row.bound else _requests(row)
+
+
+def _short(requests: float) -> str:
+    return f"{requests:,.0f}" if requests < _THOUSANDS else f"{requests / 1000:,.0f}k"
+
+
+_THOUSANDS = 20_000

@@ -56,10 +56,10 @@ def _show(it: dict[str, Any]) -> None:
 
     console = Console(highlight=False, markup=False)
     console.print(shown.traffic(it))
-    console.print("", shown.equal(it), shown.steps(it["equal"], it["shuffles"]), sep="\n")
+    console.print("", shown.equal(it), shown.steps(it["equal"]), sep="\n")
     if it["candidate"]:
-        console.print("", shown.candidate(it), shown.steps(it["candidate"], it["shuffles"]), sep="\n")
-        console.print(*shown.sentences(it["candidate"]), sep="\n")
+        console.print("", shown.candidate(it), shown.steps(it["candidate"]), sep="\n")
+        console.print("in the words of the first shuffle", *shown.sentences(it["candidate"]), sep="\n")
     if it["faults"]:
         console.print("", "injected from the start", shown.faults(it), sep="\n")
     for name, why in it["left_out"].items():

@@ -98,8 +98,8 @@ class Draws:
 
     def _uniform(self, what: Array, shuffle: Array, purpose: int) -> Array:
         """A number from 0 to 1 for each pair; the same ones for the same pair."""
-        mixed = _mixed(shuffle.astype(np.uint64) + np.uint64(self._seed * 8 + purpose) * np.uint64(0x9E3779B97F4A7C15))
-        return _mixed(mixed ^ what.astype(np.uint64)).astype(np.float64) / 2.0**64
+        begun = np.uint64((self._seed * 8 + purpose) * 0x9E3779B97F4A7C15 % 2**64)
+        return _mixed(_mixed(shuffle.astype(np.uint64) + begun) ^ what.astype(np.uint64)).astype(np.float64) / 2.0**64
 
     def _faulty(self, at: tuple[Array, Array]) -> Array:
         shuffle, request = at

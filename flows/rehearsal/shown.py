@@ -38,16 +38,16 @@ def _ends(it: dict[str, Any], which: str) -> str:
     return said + (f", for {of['ran_out']} the traffic was too short" if of["ran_out"] else "")
 
 
-def steps(of: dict[str, Any], shuffles: int) -> Table:
+def steps(of: dict[str, Any]) -> Table:
     """Per step and gate; requests are the candidate's, over the shuffles that passed: median and 90th percentile."""
-    shown = Table(box=None, padding=(0, 2))
-    for head in ("step", f"of {shuffles}", "pass", "undecided", "fail", "passes after", "90 % of them after"):
-        shown.add_column(head, justify="left" if head in {"step", "passes after"} else "right")
+    shown = Table(show_header=False, box=None, padding=(0, 2))
+    shown.add_column(no_wrap=True)
     for step in of["steps"]:
-        after = [_after(step["requests"][q], step["seconds"][q]) for q in ("median", "most")]
-        shown.add_row(step["step"], str(step["reached"]), str(step["passed"]), "", "", *after, style="bold")
+        passed = f"{step['passed']} of {step['reached']} pass{_half(step)}"
+        shown.add_row(step["step"], passed, style="bold")
         for gate in step["gates"]:
-            shown.add_row(f"  {gate['gate']}", "", *(str(gate[word]) for word in ("pass", "undecided", "fail")))
+            words = (f"{gate[word]} {word}" for word in ("pass", "undecided", "fail") if gate[word])
+            shown.add_row(f"  {gate['gate']}", ", ".join(words))
     return shown
 
 
@@ -60,13 +60,18 @@ def sentences(of: dict[str, Any]) -> Iterator[str]:
 
 
 def faults(it: dict[str, Any]) -> Table:
-    shown = Table("fault", "rolled back", "after", "90 % of them after", "by", box=None, padding=(0, 2))
+    shown = Table(show_header=False, box=None, padding=(0, 2))
+    shown.add_column(no_wrap=True)
     for fault in it["faults"]:
-        after = [_after(fault["requests"][q], fault["seconds"][q]) for q in ("median", "most")]
         by = ", ".join(f"{name} {count}" for name, count in fault["gates"].items())
-        shown.add_row(fault["fault"], f"{fault['found']} of {it['shuffles']}", *after, by)
+        found = f"{fault['found']} of {it['shuffles']} rolled back{_half(fault)}"
+        shown.add_row(f"  {fault['fault']}", found + (f"; by {by}" if by else ""))
     return shown
 
 
-def _after(requests: float | None, seconds: float | None) -> str:
-    return "" if requests is None or seconds is None else f"{requests:,.0f} requests, {duration(seconds)}"
+def _half(of: dict[str, Any]) -> str:
+    requests, seconds = of["requests"], of["seconds"]
+    if requests["median"] is None:
+        return ""
+    half, most = (f"{requests[q]:,.0f} requests, {duration(seconds[q])}" for q in ("median", "most"))
+    return f", half of them after {half} (90 %: {most})"

@@ -72,6 +72,7 @@ class Answers:
                     spreads[gate] = spreads.get(gate, Spread()).plus(spread)
             for of in came:
                 of.forget()
+        self._meeting.leave(now)
         return Came(pairs, spreads, self._blindness(heard))
 
     def examples(self) -> list[Example]:

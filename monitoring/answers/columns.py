@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
+import pyarrow.compute as pc  # type: ignore[import-untyped, unused-ignore]
 from numpy.typing import NDArray
 
 from lockgate.monitoring.answers.errors import Incomparable
@@ -42,18 +43,19 @@ class Column:
 
 
 def column(array: Any, field: Any) -> Column:
-    """Of an Arrow array and its field, whose metadata may say what shape a flattened tensor had."""
+    """Of an Arrow array and its field. Tensors are lists, whose metadata says what shape they had.
+
+    Where it says none, or one with a free dimension, each row is a vector of its own length.
+    """
     present = np.asarray(array.is_valid().to_numpy(zero_copy_only=False))
     kept = array if present.all() else array.drop_null()
-    if pa.types.is_fixed_size_list(array.type) and not pa.types.is_nested(array.type.value_type):
-        flat = _plain(kept.flatten())
-        values = flat.reshape(len(kept), *_shape(field, array.type.list_size))
-    elif _varies(array.type):
-        values = _vectors(kept)
-        if not len(values) or values.dtype == object:
-            return Column(_spread(values, present), present, _kind(_plain(kept.flatten()).dtype), ragged=True)
-    else:
+    if not _of_plain(array.type):
         values = _plain(kept)
+    else:
+        flat, shape = _plain(kept.flatten()), _shape(field)
+        if shape is None or len(flat) != len(kept) * np.prod(shape, dtype=np.int64) or not _even(kept):
+            return Column(_spread(_split(flat, kept), present), present, _kind(flat.dtype), ragged=True)
+        values = flat.reshape(len(kept), *shape)
     return Column(_spread(values, present), present, _kind(values.dtype))
 
 
@@ -75,16 +77,24 @@ def rows_of(part: Column) -> Array:
     return _objects([np.ravel(value) for value in part.values])
 
 
-def _varies(kind: Any) -> bool:
-    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind)) and not pa.types.is_nested(kind.value_type)
+def _of_plain(kind: Any) -> bool:
+    """Lists of values that are no lists."""
+    lists = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    return bool(lists) and not pa.types.is_nested(kind.value_type)
 
 
-def _vectors(lists: Any) -> Array:
-    """(rows, length) where all have one length, else (rows,) of vectors."""
-    flat, ends = _plain(lists.flatten()), np.cumsum(lists.value_lengths().to_numpy())
-    if len(ends) and (np.diff(ends, prepend=0) == ends[0]).all():
-        return flat.reshape(len(ends), -1) if ends[0] else flat.reshape(len(ends), 0)
+def _even(lists: Any) -> bool:
+    return bool((np.diff(_lengths(lists)) == 0).all())
+
+
+def _split(flat: Array, lists: Any) -> Array:
+    """(rows,) of vectors."""
+    ends = np.cumsum(_lengths(lists))
     return _objects(np.split(flat, ends[:-1]) if len(ends) else [])
+
+
+def _lengths(lists: Any) -> Array:
+    return np.asarray(pc.list_value_length(lists).to_numpy(zero_copy_only=False))
 
 
 def _objects(values: Sequence[Array]) -> Array:
@@ -108,12 +118,16 @@ def _kind(dtype: Any) -> str:
     return {"u": "i"}.get(dtype.kind, dtype.kind if dtype.kind in "fib" else "O")
 
 
-def _shape(field: Any, size: int) -> tuple[int, ...]:
+def _shape(field: Any) -> tuple[int, ...] | None:
+    """Of one row, where it is fixed."""
+    fixed = (field.type.list_size,) if pa.types.is_fixed_size_list(field.type) else None
     try:
         shape = tuple(int(n) for n in json.loads((field.metadata or {}).get(b"shape", b"")))
     except (ValueError, TypeError):
-        return (size,)
-    return shape if np.prod(shape, dtype=np.int64) == size and min(shape, default=0) >= 0 else (size,)
+        return fixed
+    if min(shape, default=0) < 0 or (fixed and np.prod(shape, dtype=np.int64) != fixed[0]):
+        return fixed
+    return shape
 
 
 def _spread(values: Array, present: Array) -> Array:

@@ -63,9 +63,19 @@ class Meeting:
             for row, (key, role) in enumerate(zip(of.keys, of.roles.tolist(), strict=True)):
                 if role != Role.LIVE:
                     self._arrived(key, role, (of, row), now, into)
-            self._leave(now)
+            self.leave(now)
         self._alone = 0 if compared.stable else self._alone
         return compared, echoed
+
+    def leave(self, now: float) -> None:
+        """Those that waited too long, and the oldest of too many."""
+        while self._requests:
+            oldest = next(iter(self._requests.values()))
+            if now - oldest.since < _PATIENCE and len(self) <= _MOST and self._bytes <= _MOST_BYTES:
+                return
+            _, oldest = self._requests.popitem(last=False)
+            self._bytes -= oldest.size
+            self._alone += oldest.answers.get(Role.CANDIDATE) is not None
 
     def missing(self) -> str:
         """Why nothing meets, or nothing."""
@@ -94,12 +104,3 @@ class Meeting:
             if stable[0].rows[stable[1]] == other[0].rows[other[1]]:
                 into[role].stable.append(stable)
                 into[role].other.append(other)
-
-    def _leave(self, now: float) -> None:
-        while self._requests:
-            oldest = next(iter(self._requests.values()))
-            if now - oldest.since < _PATIENCE and len(self) <= _MOST and self._bytes <= _MOST_BYTES:
-                return
-            _, oldest = self._requests.popitem(last=False)
-            self._bytes -= oldest.size
-            self._alone += oldest.answers.get(Role.CANDIDATE) is not None

@@ -34,6 +34,8 @@ def started(stem: Path) -> float:
 def refusal(schema: Any) -> str:
     """Why a file with this schema is no captured traffic, or nothing."""
     found = {field.name: field.type for field in schema}
+    if len(found) < len(schema):
+        return "it has two columns of one name"
     if missing := [name for name in _COLUMNS if name not in found]:
         return f"it has no column {', '.join(missing)}"
     if wrong := [f"{name} is {found[name]}" for name, fits in _COLUMNS.items() if not fits(found[name])]:

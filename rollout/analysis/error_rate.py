@@ -19,7 +19,7 @@ from lockgate.rollout.analysis.kinds import (
     outcome_of,
 )
 from lockgate.rollout.analysis.scatter import Scatter, between_replicas, design_effect, no_scatter, scattered
-from lockgate.rollout.analysis.seen import Seen
+from lockgate.rollout.analysis.seen import Seen, share_of
 from lockgate.rollout.gates import ErrorRate
 from lockgate.rollout.verdict import GateVerdict
 
@@ -77,12 +77,10 @@ class ErrorRateKind:
 
     def look(self, state: Errors, seen: Seen) -> Errors:
         n, bad, others, theirs = seen.candidate.requests, seen.candidate.failed, seen.stable.requests, seen.stable.failed
-        least = self._terms.profile.design_effect
-        effect = design_effect(state.scatter, least, _share(seen), n / np.maximum(others, 1.0))[:, 0]
-        harm, safety = self._evidence(state, ((bad, theirs), (n, others)), effect)
-        scatter = scattered(state.scatter, theirs[:, None], others, least)
+        harm, safety, effect = self._evidence(state, seen)
+        scatter = scattered(state.scatter, theirs[:, None], others)
         if seen.replicas is not None:
-            scatter = between_replicas(scatter, *seen.replicas, least)
+            scatter = between_replicas(scatter, *seen.replicas)
         after = replace(
             state,
             requests=state.requests + n,
@@ -98,21 +96,25 @@ class ErrorRateKind:
             after = replace(after, odds=state.odds + odds.likelihood((bad, theirs), (n, others)) / effect[:, None])
         return replace(after, failed=np.maximum(state.failed, self._fails(after)))
 
-    def _evidence(
-        self, state: Errors, counts: tuple[tuple[Array, Array], tuple[Array, Array]], effect: Array
-    ) -> tuple[Bets, Bets]:
-        (bad, _), (n, _) = counts
-        started = at_the_look(state.harm, self._terms, n)
+    def _evidence(self, state: Errors, seen: Seen) -> tuple[Bets, Bets, Array]:
+        """Both bets after the look, and the design effect of the bet on harm."""
+        n, others = seen.candidate.requests, seen.stable.requests
+        bad, theirs = seen.candidate.failed, seen.stable.failed
+        least, share = self._terms.profile.design_effect, share_of(seen)
+        measured = design_effect(state.scatter, least, share)
         if self._gate.max is not None:
-            limit = np.full_like(n, self._gate.max)
+            limit, effect = np.full_like(n, self._gate.max), measured
             harm = bets.one_sample(bad, n, limit, bets.WORSE)
         else:
             # From earlier looks only: a bet must not know what it is about.
-            low, _ = bets.interval(state.stable_errors / effect, state.stable_requests / effect, Z99)
+            low, _ = bets.interval(state.stable_errors / measured[:, 0], state.stable_requests / measured[:, 0], Z99)
             limit = low + self._gate.margin
-            harm = bets.conditional(*counts, self._terms.profile.ratio, bets.RATIOS)
+            expected = (bad + theirs) * n / np.maximum(n + others, 1.0)  # the totals it may know
+            effect = design_effect(state.scatter, least, share, expected[:, None])
+            harm = bets.conditional((bad, theirs), (n, others), self._terms.profile.ratio, bets.RATIOS)
         safety = bets.one_sample(bad, n, limit, bets.BETTER)
-        return bets.settled(started, harm / effect[:, None]), bets.settled(state.safety, safety / effect[:, None])
+        started = at_the_look(state.harm, self._terms, n)
+        return bets.settled(started, harm / effect), bets.settled(state.safety, safety / measured), effect[:, 0]
 
     def _fails(self, state: Errors) -> Array:
         """Harm is proven, there was more of it in this step than tolerated, and it is more than a request or two."""
@@ -151,10 +153,3 @@ class ErrorRateKind:
         )
         times = odds.at_least(state.odds[0], self._terms, stable or 0.0)
         return (gate_verdict(self.names[0], self._gate, self._terms, told, errors_sentence(told, bad, times)),)
-
-
-def _share(seen: Seen) -> Array | float:
-    """How many times a stable replica's requests the candidate answers, as if it were one replica itself."""
-    if seen.replicas is None:
-        return 1.0
-    return seen.candidate.requests * seen.replicas[0].shape[1] / np.maximum(seen.stable.requests, 1.0)

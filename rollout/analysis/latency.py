@@ -24,7 +24,7 @@ from lockgate.rollout.analysis.kinds import (
     outcome_of,
 )
 from lockgate.rollout.analysis.scatter import Scatter, design_effect, no_scatter, scattered
-from lockgate.rollout.analysis.seen import BatchTally, Seen
+from lockgate.rollout.analysis.seen import BatchTally, Seen, share_of
 from lockgate.rollout.gates import Latency
 from lockgate.rollout.verdict import GateVerdict
 
@@ -97,21 +97,25 @@ class LatencyKind:
         fresh = known & (state.slots == 0).all(axis=1)
         if fresh.any():
             state = replace(state, slots=np.where(fresh[:, None], buckets.chosen(edges, state.stable), state.slots))
-        effect = design_effect(state.scatter, self._terms.profile.design_effect)
-        state = self._harmed(state, edges, (candidate, stable), effect)
+        share, before = share_of(seen), state.scatter
+        state = self._harmed(state, edges, (candidate, stable), share)
+        effect = design_effect(before, self._terms.profile.design_effect, share)
         state = self._safe(state, edges, np.where(known[:, None], candidate, 0.0), effect)
         state = replace(state, stable=state.stable + stable, candidate=state.candidate + candidate)
         return replace(state, failed=np.maximum(state.failed, self._fails(state)))
 
-    def _harmed(self, state: Latencies, edges: Array, counts: tuple[Array, Array], effect: Array) -> Latencies:
+    def _harmed(
+        self, state: Latencies, edges: Array, counts: tuple[Array, Array], share: Array | float
+    ) -> Latencies:
         profile, used = self._terms.profile, state.slots > 0
         slow, theirs = (np.where(used, buckets.above(edges, c, state.slots), 0.0) for c in counts)
-        n, others = (c[:, -1] for c in counts)
-        ratios = bets.conditional((slow, theirs), (n[:, None], others[:, None]), profile.ratio, RATIOS)
-        harm = bets.settled(at_the_look(state.harm, self._terms, n), ratios / effect[..., None])
-        compared = np.where(used.any(axis=1), others, 0.0)  # before there are slots, nothing was counted at them
-        scatter = scattered(state.scatter, theirs, compared, profile.design_effect)
-        return replace(state, harm=harm, scatter=scatter)
+        n, others = (c[:, -1:] for c in counts)
+        expected = (slow + theirs) * n / np.maximum(n + others, 1.0)
+        effect = design_effect(state.scatter, profile.design_effect, share, expected)
+        ratios = bets.conditional((slow, theirs), (n, others), profile.ratio, RATIOS)
+        harm = bets.settled(at_the_look(state.harm, self._terms, n[:, 0]), ratios / effect[..., None])
+        compared = np.where(used.any(axis=1), others[:, 0], 0.0)  # before there are slots, nothing was counted at them
+        return replace(state, harm=harm, scatter=scattered(state.scatter, theirs, compared))
 
     def _safe(self, state: Latencies, edges: Array, candidate: Array, effect: Array) -> Latencies:
         """Bets that fewer than tolerated are slower than the least that the limit can be, by the looks before."""

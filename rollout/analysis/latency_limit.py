@@ -19,7 +19,7 @@ from lockgate.rollout.analysis.kinds import (
 )
 from lockgate.rollout.analysis.latency import counts_of, edges_of, shown_quantile
 from lockgate.rollout.analysis.scatter import Scatter, design_effect, no_scatter, scattered
-from lockgate.rollout.analysis.seen import Seen
+from lockgate.rollout.analysis.seen import Seen, share_of
 from lockgate.rollout.gates import Latency
 from lockgate.rollout.verdict import GateVerdict
 
@@ -85,7 +85,7 @@ class LatencyLimitKind:
         slow, n = buckets.above(edges, candidate, limit), candidate[:, -1]
         perhaps = buckets.perhaps_above(edges, candidate, limit)
         share, least = np.full_like(n, 1 - self._gate.quantile), self._terms.profile.design_effect
-        effect = design_effect(state.scatter, least)[:, 0]
+        effect = design_effect(state.scatter, least, share_of(seen))[:, 0]
         harm = bets.one_sample(slow, n, share, bets.WORSE) / effect[:, None]
         safety = bets.one_sample(perhaps, n, share, bets.BETTER) / effect[:, None]
         after = replace(
@@ -95,7 +95,7 @@ class LatencyLimitKind:
             slow=state.slow + slow,
             harm=bets.settled(at_the_look(state.harm, self._terms, n), harm),
             safety=bets.settled(state.safety, safety),
-            scatter=scattered(state.scatter, buckets.above(edges, stable, limit)[:, None], stable[:, -1], least),
+            scatter=scattered(state.scatter, buckets.above(edges, stable, limit)[:, None], stable[:, -1]),
             effect=effect,
         )
         proven = self._terms.proven(bets.log_capital(after.harm))

@@ -60,6 +60,13 @@ class Seen:
     """Of a real rollout only; by the gate's name, like the pairs."""
 
 
+def share_of(seen: Seen) -> Array | float:
+    """How many times a stable replica's requests the candidate answers, as if it were one replica itself."""
+    if seen.replicas is None:
+        return 0.0
+    return seen.candidate.requests * seen.replicas[0].shape[1] / np.maximum(seen.stable.requests, 1.0)
+
+
 def seen_of(look: Look) -> Seen:
     """The look at one rollout."""
     replicas = np.array(look.replicas, dtype=np.float64).reshape(-1, 2).T if look.replicas else None

@@ -62,17 +62,20 @@ class Writer:
         self._queue.wake()
 
     def tick(self, now: float) -> None:
-        """Write what waits, rotate what is full, delete what is old. `now`: seconds of a steady clock."""
+        """Write what waits, rotate what is full, delete what is old. `now`: seconds of a steady clock.
+
+        What was in the sample when it was answered is written, also when the settings say otherwise since.
+        """
         self._guarded(self.look)
         while waiting := self._queue.take():
             try:
-                if self._on:
+                if self._watched.now is not None:
                     self._write(waiting, now)
             finally:
                 self._queue.done(waiting)
         settings = self._watched.now
         if settings is not None:
-            if self._due(settings, now):
+            if not settings.sample or self._due(settings, now):
                 self._guarded(self._finish)
             if now - self._tidied >= _TIDY_SECONDS:
                 self._tidied = now
@@ -80,19 +83,18 @@ class Writer:
 
     def look(self) -> None:
         """Follow `capture.json`. One file has one way of redacting."""
+        before = self._watched.now
         if not self._watched.look():
             return
         settings = self._watched.now
-        if settings is not None and settings.sample:
+        if settings is not None:
             if unknown := self._columns.follow(settings):
                 log.warning("capture.json redacts %s, which this model has no input for", ", ".join(map(repr, unknown)))
-            import pyarrow.parquet  # type: ignore[import-untyped, unused-ignore]  # noqa: F401 - now, not at a rotation
+            if settings.sample:
+                import pyarrow.parquet  # type: ignore[import-untyped, unused-ignore]  # noqa: F401 - not at a rotation
         self._apply(settings)
-        self._finish()
-
-    @property
-    def _on(self) -> bool:
-        return self._watched.now is not None and self._watched.now.sample > 0
+        if not (before and settings and (before.redact, before.key) == (settings.redact, settings.key)):
+            self._finish()
 
     def _write(self, records: list[Record], now: float) -> None:
         try:

@@ -19,7 +19,7 @@ BEGAN = 1_700_000_000.0
 
 
 def arrow(values: Any) -> tuple[Any, dict[str, str]]:
-    """An Arrow array and its field's metadata: tensors are flattened lists."""
+    """An Arrow array and its field's metadata: tensors are lists, flat."""
     if isinstance(values, pa.Array):
         return values, {}
     values = values if isinstance(values, np.ndarray) else np.asarray(values)
@@ -27,7 +27,8 @@ def arrow(values: Any) -> tuple[Any, dict[str, str]]:
         return pa.array(values), {}
     flat = pa.array(values.ravel())
     size = int(np.prod(values.shape[1:]))
-    return pa.FixedSizeListArray.from_arrays(flat, size), {"shape": json.dumps(values.shape[1:])}
+    starts = pa.array(np.arange(len(values) + 1, dtype="int32") * size)
+    return pa.ListArray.from_arrays(starts, flat), {"shape": json.dumps(values.shape[1:])}
 
 
 def rows(ids: Sequence[str | None], columns: Mapping[str, Any], **given: Any) -> Any:

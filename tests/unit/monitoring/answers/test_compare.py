@@ -91,7 +91,7 @@ def test_how_far_scores_are() -> None:
         ([[1.0, NAN, 3.0]], [[1.0, NAN, 3.0]], False),
     ],
 )
-def test_ranks(stable: Any, candidate: Any, wrong: bool) -> None:
+def test_ranks(*, stable: Any, candidate: Any, wrong: bool) -> None:
     assert differ(np.array(stable), np.array(candidate), by="rank") == [wrong]
 
 
@@ -114,7 +114,7 @@ def test_ranks_with_ties_are_those_of_scipy() -> None:
         ([[1e-300, 0.0]], [[1e-300, 0.0]], False),
     ],
 )
-def test_cosines(stable: Any, candidate: Any, wrong: bool) -> None:
+def test_cosines(*, stable: Any, candidate: Any, wrong: bool) -> None:
     assert differ(np.array(stable), np.array(candidate), by="cosine", least=1.0) == [wrong]
 
 
@@ -145,9 +145,26 @@ def test_a_files_shape_that_changes_makes_vectors_of_varying_length() -> None:
     assert [len(row) for row in both.values] == [3, 3, 4]
 
 
-def test_tensors_get_their_shape_back() -> None:
-    flat = pa.FixedSizeListArray.from_arrays(pa.array(np.arange(12.0)), 6)
-    shaped = column(flat, pa.field("x", flat.type, metadata={"shape": "[2, 3]"}))
-    assert shaped.values.shape == (2, 2, 3)
-    nonsense = column(flat, pa.field("x", flat.type, metadata={"shape": "[4, 3]"}))
-    assert nonsense.values.shape == (2, 6)
+@pytest.mark.parametrize(
+    ("lists", "shape", "found"),
+    [
+        (pa.list_(pa.float64()), "[2, 3]", (2, 2, 3)),
+        (pa.list_(pa.float64(), 6), "[2, 3]", (2, 2, 3)),
+        (pa.list_(pa.float64(), 6), "[4, 3]", (2, 6)),  # it cannot be
+        (pa.list_(pa.float64(), 6), "nonsense", (2, 6)),
+        (pa.list_(pa.float64()), "[-1, 3]", (2,)),
+        (pa.list_(pa.float64()), "[4, 3]", (2,)),
+        (pa.list_(pa.float64()), "", (2,)),
+    ],
+)
+def test_tensors_get_their_shape_back(lists: Any, shape: str, found: tuple[int, ...]) -> None:
+    array = pa.array([list(range(6)), None, list(range(6))], lists)
+    shaped = column(array, pa.field("x", lists, metadata={"shape": shape}))
+    assert shaped.values.shape == (3, *found[1:])
+    assert shaped.present.tolist() == [True, False, True]
+    assert shaped.ragged == (len(found) == 1)
+
+
+def test_lists_that_do_not_hold_to_their_shape() -> None:
+    array = pa.array([[1.0], [2.0, 3.0, 4.0]])
+    assert column(array, pa.field("x", array.type, metadata={"shape": "[2]"})).ragged

@@ -43,7 +43,12 @@ def test_a_column_whose_name_begins_like_another(tmp_path: Path, replica: Make, 
 
 @pytest.mark.parametrize(
     ("since", "until", "ids"),
-    [(None, BEGAN + 1, ["a", "b"]), (BEGAN + 1, None, ["c"]), (BEGAN, BEGAN + 2, ["a", "b", "c"]), (BEGAN + 9, None, [])],
+    [
+        (None, BEGAN + 1, ["a", "b"]),
+        (BEGAN + 1, None, ["c"]),
+        (BEGAN, BEGAN + 2, ["a", "b", "c"]),
+        (BEGAN + 9, None, []),
+    ],
 )
 def test_a_window(folder: Path, since: float | None, until: float | None, ids: list[str]) -> None:
     assert read(folder, ["request_id"], since, until).to_pydict().get("request_id", []) == ids
