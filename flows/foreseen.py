@@ -21,7 +21,7 @@ def traffic(it: dict[str, Any]) -> str:
 
 def table(it: dict[str, Any]) -> Table:
     """Per step and gate. Requests are the candidate's."""
-    shown = Table("step", "an equal candidate passes", "4 in 5 times it fails", box=None, padding=(0, 2))
+    shown = Table("step", "half of equal candidates pass", "4 in 5 times fails", box=None, padding=(0, 2))
     shown.columns[0].no_wrap = True
     for step in it["steps"]:
         requests, seconds = step["requests"], step["seconds"]

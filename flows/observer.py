@@ -27,7 +27,7 @@ class Observation(Observer):
         self._compared = {n: comparison(g.compare) for n, g in gates.items() if isinstance(g, Disagreement)}
         self._drifts = {n: g.output for n, g in gates.items() if isinstance(g, PredictionDrift)}
         self._readings = _Readings(spec, facts)
-        self._step: tuple[int, float] | None = None
+        self._step = -1
         self._answers: Answers | None = None
 
     def __enter__(self) -> Self:
@@ -43,8 +43,8 @@ class Observation(Observer):
         readings = self._readings.taken(now)
         if not self._compared and not self._drifts:
             return Observed(readings=readings)
-        if self._answers is None or self._step != (step, since):
-            self._step = step, since
+        if self._answers is None or self._step != step:  # after a restart too, what was counted is not read again
+            self._step = step
             self._answers = Answers(self._capture, *self._digests, self._compared, self._drifts, since)
         came = self._answers.came(now)
         return Observed(came.pairs, came.spreads, readings, came.blind)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, HttpUrl, PlainSerializer
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
 from lockgate.monitoring.units import Bytes, Percent, Seconds
 
@@ -24,8 +25,14 @@ class Capture(_Section):
     max_size: Bytes = Field(default=2**30, description="Of each side; beyond it the oldest files are deleted.")
 
 
-def _url(value: HttpUrl) -> str:
-    return str(value).rstrip("/")
+def _url(value: str) -> str:
+    at = urlsplit(value)
+    if at.scheme not in ("http", "https") or not at.hostname:
+        raise ValueError(f"{value!r} is not an address of a server; write it like http://127.0.0.1:9090")
+    return value.rstrip("/")
+
+
+Url = Annotated[str, AfterValidator(_url), WithJsonSchema({"type": "string", "pattern": "^https?://.+"})]
 
 
 class MonitoringSpec(_Section):
@@ -36,6 +43,6 @@ class MonitoringSpec(_Section):
         default={},
         description="Inputs that are never kept as they are, by name: `hash` keeps a keyed digest, `drop` nothing.",
     )
-    prometheus: Annotated[HttpUrl, AfterValidator(_url), PlainSerializer(str)] | None = Field(
+    prometheus: Url | None = Field(
         default=None, description="Address of the Prometheus that `query` gates ask, like http://127.0.0.1:9090."
     )

@@ -100,7 +100,7 @@ class Controller:
             verdict = blind(self.rollout.spec, str(error))
             self._store.save_progress(self.rollout.id, replace(progress, verdict=verdict))
             return verdict
-        observed = self._observer.observe(state.step, progress.began, now)
+        observed = self._observer.observe(state.step, progress.at, now)
         progress, warm = progress.warmed(now, self._servers(), self.rollout.spec.warm_up, step)
         progress, look = progress.look(now, seen, observed, step)
         evidence = self._analysis.look(progress.evidence, replace(look, warm=warm))

@@ -45,7 +45,7 @@ class Observer(Protocol):
     """Sees what the data plane's counters do not tell: answers, and what other sources measure."""
 
     def observe(self, step: int, since: float, now: float) -> Observed:
-        """What came since the last call, in the step that began at `since`. Never raises, and never waits long."""
+        """What came in this step since the last look, which ended at `since`. Never raises, and never waits long."""
 
 
 class Nothing(Observer):

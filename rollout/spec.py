@@ -141,7 +141,7 @@ class Shadow(_Step):
 
     percent: Percent = Field(default=100.0, description="Share of live requests that are copied.")
     echo: Percent = Field(
-        default=5.0,
+        default=10.0,
         description=(
             "Share of live requests that stable answers twice, where a gate compares answers: stable's own noise is no"
             " disagreement."

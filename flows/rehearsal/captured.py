@@ -69,7 +69,7 @@ def captured(traffic: Path, candidate_traffic: Path | None, gates: Mapping[str, 
     """From files, or folders that hold them. Raises `BadTraffic`."""
     table = _read(traffic, outputs=bool(gates))
     more = _read(candidate_traffic, outputs=bool(gates)) if candidate_traffic else None
-    first = table.filter(pc.equal(table.column("row"), 0))
+    first = table.filter(pc.and_(pc.equal(table.column("row"), 0), pc.is_valid(table.column("at"))))
     stable = _stables(first).sort_by("at")
     if stable.num_rows < _FEWEST:
         raise BadTraffic(
@@ -101,6 +101,9 @@ def _read(source: Path, *, outputs: bool) -> Any:
         raise BadTraffic(f"{source} holds no captured traffic; is monitoring.capture on, and was there any?")
     if lacks := [name for name in _COLUMNS if name not in table.column_names]:
         raise BadTraffic(f"{source} has no column {', '.join(lacks)}; captured traffic has: see docs/planning.md")
+    kind = table.schema.field("seconds").type
+    if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
+        raise BadTraffic(f"{source}: column seconds holds {kind}, not numbers")
     return table.select([name for name in table.column_names if name in _COLUMNS or name.startswith(OUTPUT)])
 
 
@@ -138,8 +141,8 @@ def _joined(ids: list[str], copies: Any, source: Path | None) -> Side | None:
 
 def _side(table: Any) -> Side:
     status = _numbers(table.column("status"), 0)
-    seconds = pc.fill_null(table.column("seconds"), 0.0).to_numpy().astype(np.float64)
-    return Side(status >= _FAILED, np.nan_to_num(seconds, nan=0.0), np.ones(len(status), bool))
+    seconds = pc.fill_null(table.column("seconds"), 0).to_numpy().astype(np.float64)
+    return Side(status >= _FAILED, np.nan_to_num(seconds), np.ones(len(status), bool))
 
 
 def _units(stable: Any, at: Array) -> tuple[Array, str]:
@@ -156,16 +159,16 @@ def _units(stable: Any, at: Array) -> tuple[Array, str]:
 def _codes(column: Any) -> Array:
     """(N,): a number for each distinct text; -1 for none."""
     encoded = column.combine_chunks().cast(pa.string()).dictionary_encode()
-    return pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
+    return np.asarray(pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False), np.int64)
 
 
 def _seconds(column: Any) -> Array:
     micros = column.cast(pa.timestamp("us", "UTC"), safe=False).cast(pa.int64()).to_numpy()
-    return (micros - micros.min()) / 1e6
+    return np.asarray((micros - micros.min()) / 1e6)
 
 
 def _numbers(column: Any, missing: int) -> Array:
-    return pc.fill_null(column, missing).to_numpy().astype(np.int64)
+    return np.asarray(pc.fill_null(column, missing).to_numpy(), np.int64)
 
 
 def _together(table: Any, more: Any | None) -> Any:

@@ -33,24 +33,21 @@ def compared(table: Any, ids: Sequence[str], gates: Mapping[str, Disagreement]) 
     """By gate, of the requests with these `ids`. Raises `BadTraffic` where answers cannot be compared."""
     if not gates:
         return {}
-    (batch,) = table.combine_chunks().to_batches() or [None]
-    if batch is None:
-        return {}
-    stable, candidate = _digests(table)
-    came = records(batch, stable, candidate)
+    (batch,) = table.combine_chunks().to_batches()
+    came = records(batch, *_digests(table))
     if came is None:
-        return {}
+        nothing = np.zeros(len(ids), bool)
+        return dict.fromkeys(gates, Compared(nothing, nothing, nothing, nothing))
     return {name: _of(came, ids, gate, name) for name, gate in gates.items()}
 
 
 def _digests(table: Any) -> tuple[str, str]:
     """Of stable and of the candidate: the last ones that answered live requests and copies."""
-    last = {}
-    rows = zip(*(table.column(name).to_pylist() for name in ("at", "kind", "digest")), strict=True)
-    for at, kind, digest in rows:
+    last: dict[str, tuple[Any, str]] = {}
+    for at, kind, digest in zip(*(table.column(name).to_pylist() for name in ("at", "kind", "digest")), strict=True):
         if digest and at is not None and (kind not in last or last[kind][0] <= at):
             last[kind] = at, digest
-    return tuple(last.get(kind, (None, ""))[1] for kind in ("live", "shadow"))  # type: ignore[return-value]
+    return last["live"][1] if "live" in last else "", last["shadow"][1] if "shadow" in last else ""
 
 
 def _of(came: Records, ids: Sequence[str], gate: Disagreement, name: str) -> Compared:

@@ -18,7 +18,7 @@ from lockgate.rollout.analysis.latency import LatencyKind
 from lockgate.rollout.analysis.latency_limit import LatencyLimitKind
 from lockgate.rollout.analysis.prediction_drift import PredictionDriftKind
 from lockgate.rollout.analysis.query import QueryKind
-from lockgate.rollout.analysis.seen import Seen, seen_of
+from lockgate.rollout.analysis.seen import seen_of
 from lockgate.rollout.analysis.words import Look
 from lockgate.rollout.gates import Disagreement, ErrorRate, Gate, Latency, PredictionDrift, Query
 from lockgate.rollout.profile import PROFILES
@@ -82,7 +82,7 @@ class Analysis:
             requests=requests + look.candidate.requests,
             failed=any(gate.outcome is Outcome.FAIL for gate in told.values()),
             kept={key: keep(state) for key, state in states.items()},
-            blind=_blind(self._spec.gates, evidence.blind, look, seen),
+            blind=self._blind(evidence.blind, look),
         )
 
     def verdict(self, evidence: Evidence, step: int) -> Verdict:
@@ -95,7 +95,7 @@ class Analysis:
             gates=gates,
             requests=evidence.requests if step == evidence.step else 0,
             alpha=PROFILES[self._spec.profile].alpha,
-            reason="; ".join(gate.sentence for gate in gates if gate.votes and gate.outcome is outcome),
+            reason="; ".join(g.sentence for g in gates if g.votes and g.outcome is outcome) or _NO_VOTES,
             looks=evidence.looks,
         )
 
@@ -106,18 +106,23 @@ class Analysis:
         shadow = is_shadow(self._spec, step)
         return {key: self._kinds[key].enter(state, shadow=shadow) for key, state in states.items()}
 
+    def _blind(self, before: Mapping[str, str], look: Look) -> dict[str, str]:
+        """A source that said nothing speaks again with the next look; a query, with its next reading."""
+        gates = self._spec.gates
+        waiting = {n: why for n, why in before.items() if isinstance(gates[n], Query) and n not in look.readings}
+        idle = () if is_shadow(self._spec, look.step) else Disagreement
+        came = {n: why for n, why in look.blind.items() if n in gates and not isinstance(gates[n], idle)}
+        return {**waiting, **came}
+
     def _told(self, states: Mapping[str, Any]) -> dict[str, GateVerdict]:
         return {gate.gate: gate for key, state in states.items() for gate in self._kinds[key].told(state)}
 
 
+_NO_VOTES = "no gate has anything to say in this step"
+
+
 def is_shadow(spec: RolloutSpec, step: int) -> bool:
     return 0 <= step < len(spec.steps) and isinstance(spec.steps[step], ShadowStep)
-
-
-def _blind(gates: Mapping[str, Gate], before: Mapping[str, str], look: Look, seen: Seen) -> dict[str, str]:
-    """A source that said nothing speaks again with the next look; a query, with its next reading."""
-    waiting = {n: why for n, why in before.items() if isinstance(gates.get(n), Query) and n not in seen.readings}
-    return {**waiting, **{name: why for name, why in look.blind.items() if name in gates}}
 
 
 def _unless_blind(gate: GateVerdict, why: str | None) -> GateVerdict:

@@ -46,7 +46,7 @@ class Batch:
 
     def gates(self, step: int) -> dict[str, Array]:
         """By gate (R,): -1 fail, 0 undecided, 1 pass."""
-        found = {}
+        found: dict[str, Array] = {}
         for kind, state in zip(self._kinds, self._in_step(step), strict=True):
             found.update(zip(kind.names, kind.outcomes(state).T, strict=True))
         return found

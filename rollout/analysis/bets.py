@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-RATIOS: Array = 1.25 * 1.6 ** np.arange(10)
+RATIOS: Array = 1.25 * 1.6 ** np.arange(10.0)
 """Alternatives of `conditional`: how many times as often as tolerated the candidate's requests are bad."""
 WORSE: Array = np.array([1.5, 2.0, 3.0, 5.0, 10.0, 20.0])
 BETTER: Array = np.array([0.1, 0.2, 0.35, 0.5, 0.65, 0.8])
@@ -58,15 +58,15 @@ def log_capital(bets: Bets) -> Array:
     """(R, ...): the logarithm of the e-value, averaged over the alternatives."""
     most = bets.log.max(axis=-1)
     mean = most + np.log(np.exp(bets.log - most[..., None]).mean(axis=-1))
-    return np.logaddexp(mean, np.log(np.maximum(_beside(bets.left, mean.ndim), _TINY)))
+    return np.asarray(np.logaddexp(mean, np.log(np.maximum(_beside(bets.left, mean.ndim), _TINY))))
 
 
 def shown(log_e: Array) -> Array:
-    return np.exp(np.minimum(log_e, np.log(_MOST)))
+    return np.asarray(np.exp(np.minimum(log_e, np.log(_MOST))))
 
 
 def conditional(bad: tuple[Array, Array], requests: tuple[Array, Array], ratio: float, ratios: Array) -> Array:
-    """(..., J): log e-values of one look against "the candidate's odds of a bad request are at most `ratio` x stable's".
+    """Log e-values (..., J) of one look against "the candidate's odds of a bad request are at most `ratio` x stable's".
 
     Both pairs are (the candidate's, stable's). Of all bad requests of the look, how many are the candidate's? Whatever
     the common rate, their number is hypergeometric, and drawing with replacement bounds its generating function
@@ -78,7 +78,7 @@ def conditional(bad: tuple[Array, Array], requests: tuple[Array, Array], ratio: 
     bound = every[..., None] * np.log((share * ratio * ratios + 1 - share) / (share * ratio + 1 - share))
     if ratio == 1.0:
         bound = np.minimum(bound, n[..., None] * np.log1p((every / total)[..., None] * (ratios - 1)))
-    return mine[..., None] * np.log(ratios) - bound  # type: ignore[no-any-return]
+    return mine[..., None] * np.log(ratios) - bound
 
 
 def one_sample(bad: Array, requests: Array, limit: Array, parts: Array) -> Array:
@@ -86,7 +86,7 @@ def one_sample(bad: Array, requests: Array, limit: Array, parts: Array) -> Array
     p0 = np.clip(limit, 1e-9, 1 - 1e-9)[..., None]
     q = np.minimum(p0 * parts, (1 + p0) / 2)
     good = (requests - bad)[..., None]
-    return bad[..., None] * np.log(q / p0) + good * np.log((1 - q) / (1 - p0))  # type: ignore[no-any-return]
+    return bad[..., None] * np.log(q / p0) + good * np.log((1 - q) / (1 - p0))
 
 
 def interval(bad: Array, requests: Array, z: float) -> tuple[Array, Array]:

@@ -1,11 +1,10 @@
-"""The gate `disagreement`: does the shadow answer otherwise than stable more often than tolerated, beyond its noise?"""
+"""The gate `disagreement`: the shadow must not differ from stable more often than tolerated, beyond stable's noise."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
 import numpy as np
-from lockgate.rollout.analysis.told import Told, disagreement_sentence, gate_verdict
 
 from lockgate.rollout.analysis import bets
 from lockgate.rollout.analysis.bets import Array, Bets
@@ -20,6 +19,7 @@ from lockgate.rollout.analysis.kinds import (
     outcome_of,
 )
 from lockgate.rollout.analysis.seen import Seen
+from lockgate.rollout.analysis.told import Told, disagreement_sentence, gate_verdict
 from lockgate.rollout.gates import Disagreement
 from lockgate.rollout.verdict import GateVerdict
 
@@ -67,8 +67,9 @@ class DisagreementKind:
         if pairs is None or not state.shadow.any():
             return state
         effect, n = self._terms.profile.design_effect, pairs.compared
-        low, high = self._noise(state)
-        harm = bets.one_sample(pairs.differing, n, self._gate.max + high, bets.WORSE) / effect
+        low, _ = self._noise(state)
+        # Against the limit itself: with few echoes their interval is wide, and bets against it would only be lost.
+        harm = bets.one_sample(pairs.differing, n, np.full_like(n, self._gate.max), bets.WORSE) / effect
         safety = bets.one_sample(pairs.differing, n, self._gate.max + low, bets.BETTER) / effect
         after = replace(
             state,
@@ -79,11 +80,16 @@ class DisagreementKind:
             harm=bets.settled(at_the_look(state.harm, self._terms, n), harm),
             safety=bets.settled(state.safety, safety),
         )
-        proven = self._terms.proven(bets.log_capital(after.harm)) * (after.compared >= LEAST_TO_FAIL)
-        return replace(after, failed=np.maximum(state.failed, proven))
+        return replace(after, failed=np.maximum(state.failed, self._fails(after)))
+
+    def _fails(self, state: Answers) -> Array:
+        """More than the limit is proven, and there is more than the limit and stable's noise at its worst."""
+        _, noise = self._noise(state)
+        proven = self._terms.proven(bets.log_capital(state.harm)) * (state.compared >= LEAST_TO_FAIL)
+        return proven * (state.differing > (self._gate.max + noise) * state.compared)  # type: ignore[no-any-return]
 
     def _noise(self, state: Answers) -> tuple[Array, Array]:
-        """The interval of stable's own disagreement, by the looks before; none when nothing was asked twice."""
+        """The interval of stable's own disagreement; none when nothing was asked twice."""
         effect = self._terms.profile.design_effect
         low, high = bets.interval(state.echoes_differing / effect, state.echoed / effect, Z95)
         return low, np.where(state.echoed > 0, high, 0.0)

@@ -1,17 +1,17 @@
-"""The gate `error_rate`: is the candidate's share of failed requests above stable's, or above a limit?"""
+"""The gate `error_rate`: the candidate's share of failed requests against stable's, or against a limit."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
 import numpy as np
-from lockgate.rollout.analysis.told import Told, errors_sentence, gate_verdict
 
 from lockgate.rollout.analysis import bets, odds
 from lockgate.rollout.analysis.bets import Array, Bets
 from lockgate.rollout.analysis.kinds import (
     LEAST_TO_FAIL,
     LEAST_TO_PASS,
+    SURE,
     Z99,
     Terms,
     at_the_look,
@@ -20,6 +20,7 @@ from lockgate.rollout.analysis.kinds import (
 )
 from lockgate.rollout.analysis.scatter import Scatter, between_replicas, design_effect, no_scatter, scattered
 from lockgate.rollout.analysis.seen import Seen, share_of
+from lockgate.rollout.analysis.told import Told, errors_sentence, gate_verdict
 from lockgate.rollout.gates import ErrorRate
 from lockgate.rollout.verdict import GateVerdict
 
@@ -76,7 +77,12 @@ class ErrorRateKind:
         )
 
     def look(self, state: Errors, seen: Seen) -> Errors:
-        n, bad, others, theirs = seen.candidate.requests, seen.candidate.failed, seen.stable.requests, seen.stable.failed
+        n, bad, others, theirs = (
+            seen.candidate.requests,
+            seen.candidate.failed,
+            seen.stable.requests,
+            seen.stable.failed,
+        )
         harm, safety, effect = self._evidence(state, seen)
         scatter = scattered(state.scatter, theirs[:, None], others)
         if seen.replicas is not None:
@@ -117,11 +123,14 @@ class ErrorRateKind:
         return bets.settled(started, harm / effect), bets.settled(state.safety, safety / measured), effect[:, 0]
 
     def _fails(self, state: Errors) -> Array:
-        """Harm is proven, there was more of it in this step than tolerated, and it is more than a request or two."""
+        """Harm is proven, there was clearly more of it in this step than tolerated, and more than a request or two."""
         proven = self._terms.proven(bets.log_capital(state.harm))
         enough = state.requests >= LEAST_TO_FAIL
-        beyond = state.errors > self._limit(state) * state.requests
-        return proven * enough * (beyond | (self._gate.max is not None))  # type: ignore[no-any-return]
+        n, others = state.requests, np.maximum(state.stable_requests, 1)
+        tolerated, theirs = self._limit(state) * n, n * state.stable_errors / others
+        error = np.sqrt(state.effect * (tolerated + theirs * n / others))
+        beyond = state.errors > tolerated + SURE * error
+        return proven * enough * (beyond | (self._gate.max is not None))
 
     def _limit(self, state: Errors) -> Array:
         if self._gate.max is not None:

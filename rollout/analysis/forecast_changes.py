@@ -18,7 +18,7 @@ GOOD = 0.95
 """The share of equal candidates that a changed number must let pass in time."""
 LONGER = 100.0
 """Times the timeout that is waited to see how long it takes."""
-_ROLLOUTS = 100
+_ROLLOUTS = 60
 _ROUND = (1, 1.5, 2, 3, 5, 7.5)
 _PERCENTS = (1, 2, 3, 5, 10, 15, 20, 25, 30, 40, 50, 60, 75, 90, 100)
 _DURATIONS = (
@@ -99,7 +99,7 @@ class _Search:
         slow = [n for n in foreseen(self.spec, self._step) if now.gates[n].within(options(self._step).timeout) < GOOD]
         spec, said = self.spec, list[tuple[str, str]]()
         for name in slow:
-            wider = self._wider(spec, name)
+            wider = self._wider(spec, name, 1 - (1 - GOOD) / len(slow))
             if wider is None:
                 return None
             spec = wider[0]
@@ -107,15 +107,15 @@ class _Search:
         passing = self._passing(spec) if said else 0.0
         return Change(tuple(said), passing) if passing >= GOOD else None
 
-    def _wider(self, spec: RolloutSpec, name: str) -> tuple[RolloutSpec, tuple[str, str]] | None:
-        """With the smallest tolerated harm on the ladder that lets this gate pass in time."""
+    def _wider(self, spec: RolloutSpec, name: str, good: float) -> tuple[RolloutSpec, tuple[str, str]] | None:
+        """With the smallest tolerated harm on the ladder that lets this gate pass in time, so often."""
         gate, timeout = spec.gates[name], options(self._step).timeout
         ladder = list(_margins(gate))
         low, high = -1, len(ladder)
         while high - low > 1:
             middle = (low + high) // 2
             trial = self._trial(_with_gate(spec, name, ladder[middle][0]))
-            low, high = (low, middle) if trial.gates[name].within(timeout) >= GOOD else (middle, high)
+            low, high = (low, middle) if trial.gates[name].within(timeout) >= good else (middle, high)
         if high == len(ladder):
             return None
         gate, field, value = ladder[high]

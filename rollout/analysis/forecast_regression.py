@@ -18,7 +18,7 @@ from lockgate.rollout.spec import RolloutSpec
 POWER = 0.8
 """The share of simulated rollouts that find it."""
 _LEVELS = 9
-_ROLLOUTS = (24, 48)
+_ROLLOUTS = (16, 32)
 """For each level of the rough search, and of the fine one."""
 _SLOWEST = 20.0
 _MOST = 0.95
@@ -45,14 +45,15 @@ def _levels(gate: Gate, traffic: Traffic) -> Array:
     if isinstance(gate, Latency):
         return np.geomspace(1.05, _SLOWEST, _LEVELS)
     least = traffic.error_rate if isinstance(gate, ErrorRate) else traffic.differing
-    return np.geomspace(min(1.1 * max(least, _RAREST), _MOST), _MOST, _LEVELS)
+    return np.geomspace(min(1.1 * max(least, _RAREST), _MOST / 2), _MOST, _LEVELS)
 
 
 def _around(levels: Array, shares: Array) -> Array | None:
     """Finer levels around the first one that is found; nothing where none is."""
-    if shares[-1] < POWER:
+    rising = _rising(shares)
+    if rising[-1] < POWER:
         return None
-    place = int(np.argmax(_rising(shares) >= POWER))
+    place = int(np.argmax(rising >= POWER))
     return np.geomspace(levels[max(0, place - 1)], levels[min(place + 1, len(levels) - 1)], _LEVELS)
 
 
@@ -86,27 +87,6 @@ def _turns(spec: RolloutSpec, names: tuple[str, ...]) -> list[list[str]]:
     for name in names:
         kinds.setdefault(type(spec.gates[name]), []).append(name)
     return [[name for name in turn if name] for turn in zip_longest(*kinds.values())]
-
-
-def _levels(gate: Gate, traffic: Traffic) -> Array:
-    """Rising effects, from one that nobody minds to the largest."""
-    if isinstance(gate, Latency):
-        return np.geomspace(1.05, _SLOWEST, _LEVELS)
-    least = traffic.error_rate if isinstance(gate, ErrorRate) else traffic.differing
-    return np.geomspace(1.1 * max(least, _RAREST), _MOST, _LEVELS)
-
-
-def _between(levels: Array, shares: Array) -> Array:
-    """Finer levels around the first one that is found; where none is, around the largest."""
-    place = int(np.argmax(shares >= POWER)) if (shares >= POWER).any() else len(levels) - 1
-    return np.geomspace(levels[max(0, place - 1)], levels[place], _LEVELS)
-
-
-def _first(levels: Array, shares: Array) -> float | None:
-    """The smallest level from which on all are found."""
-    missed = np.flatnonzero(shares < POWER)
-    place = int(missed[-1]) + 1 if missed.size else 0
-    return float(levels[place]) if place < len(levels) else None
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lockgate.monitoring.measurement import Histogram
 from lockgate.rollout.analysis.batch import BatchPairs, BatchTally
@@ -135,11 +136,12 @@ class Draws:
     def rollouts(self) -> int:
         return len(self.candidate.error_rate)
 
-    def look(self, of: Split, seconds: float, going: Array) -> tuple[BatchTally, BatchTally, BatchPairs]:
+    def look(self, of: Split, seconds: float, going: NDArray[np.bool_]) -> tuple[BatchTally, BatchTally, BatchPairs]:
         """What comes in `seconds` to the rollouts that are `going` (R,); to the others, nothing."""
-        stable = self._tally(of.stable * seconds * going, self._theirs, self.traffic.error_rate)
-        mine = self._tally(of.candidate * seconds * going, self._mine, self.candidate.error_rate)
-        return stable, mine, self._pairs(of, seconds, mine.requests, going)
+        coming = seconds * going.astype(np.float64)
+        stable = self._tally(of.stable * coming, self._theirs, self.traffic.error_rate)
+        mine = self._tally(of.candidate * coming, self._mine, self.candidate.error_rate)
+        return stable, mine, self._pairs(of, mine.requests, coming)
 
     def _tally(self, expected: Array, shares: Array, error_rate: Array | float) -> BatchTally:
         rng = self.rng
@@ -151,10 +153,10 @@ class Draws:
         errors = rng.binomial(requests, error_rate)
         return BatchTally(_floats(requests), _floats(errors), np.array(self.traffic.edges), _floats(counts))
 
-    def _pairs(self, of: Split, seconds: float, answered: Array, going: Array) -> BatchPairs:
+    def _pairs(self, of: Split, answered: Array, coming: Array) -> BatchPairs:
         rng, kept = self.rng, self.traffic.captured * of.paired
         compared = rng.binomial(answered.astype(np.int64), kept)
-        echoed = rng.poisson(of.echoed * seconds * kept * going)
+        echoed = rng.poisson(of.echoed * kept * coming)
         return BatchPairs(
             _floats(compared),
             _floats(rng.binomial(compared, self.candidate.differing)),

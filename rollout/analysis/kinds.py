@@ -20,6 +20,8 @@ LEAST_TO_PASS = 50
 """Requests of each side that the gate looks at."""
 LEAST_TO_FAIL = 10
 """Requests of the candidate. One failed request may outweigh ten thousand good ones of stable, and proves little."""
+SURE = 0.75
+"""Standard errors by which the harm seen in a step exceeds what is tolerated, before proven harm fails a gate."""
 Z95, Z99 = 1.959964, 2.575829
 _AT_ONCE, _LATER = 0.5, 1 / 60
 """Of the capital: what is bet on a regression from the first look on, and then at each look of what is left."""
@@ -80,8 +82,9 @@ S = TypeVar("S")
 class Kind(Protocol[S]):
     """Judges one or more gates of a kind. A state `S` is a dataclass of arrays whose first axis is the rollout."""
 
-    names: tuple[str, ...]
-    """Of its G gates."""
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of its G gates."""
 
     def begin(self, rollouts: int) -> S:
         """Before the first step."""

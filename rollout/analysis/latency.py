@@ -1,4 +1,4 @@
-"""The gates `latency` with a margin: are the candidate's quantiles above stable's?
+"""The gates `latency` with a margin: the candidate's quantiles against stable's.
 
 Harm is looked for in the whole distribution, at edges of the histogram, so it is the same evidence for every quantile;
 which gate fails by it is told by its own quantile.
@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from lockgate.rollout.analysis.told import Told, gate_verdict, latency_sentence
 
 from lockgate.rollout.analysis import bets, buckets
 from lockgate.rollout.analysis.bets import Array, Bets
 from lockgate.rollout.analysis.kinds import (
     LEAST_TO_FAIL,
     LEAST_TO_PASS,
+    SURE,
     Z95,
     Terms,
     at_the_look,
@@ -25,10 +25,11 @@ from lockgate.rollout.analysis.kinds import (
 )
 from lockgate.rollout.analysis.scatter import Scatter, design_effect, no_scatter, scattered
 from lockgate.rollout.analysis.seen import BatchTally, Seen, share_of
+from lockgate.rollout.analysis.told import Told, gate_verdict, latency_sentence
 from lockgate.rollout.gates import Latency
 from lockgate.rollout.verdict import GateVerdict
 
-RATIOS: Array = 1.25 * 1.8 ** np.arange(6)
+RATIOS: Array = 1.25 * 1.8 ** np.arange(6.0)
 LEAST_OF_STABLE = 200
 """Latencies of stable in earlier looks of the step, before anything is compared with them."""
 _NO_EDGE = 1e-9
@@ -104,9 +105,7 @@ class LatencyKind:
         state = replace(state, stable=state.stable + stable, candidate=state.candidate + candidate)
         return replace(state, failed=np.maximum(state.failed, self._fails(state)))
 
-    def _harmed(
-        self, state: Latencies, edges: Array, counts: tuple[Array, Array], share: Array | float
-    ) -> Latencies:
+    def _harmed(self, state: Latencies, edges: Array, counts: tuple[Array, Array], share: Array | float) -> Latencies:
         profile, used = self._terms.profile, state.slots > 0
         slow, theirs = (np.where(used, buckets.above(edges, c, state.slots), 0.0) for c in counts)
         n, others = (c[:, -1:] for c in counts)
@@ -151,11 +150,15 @@ class LatencyKind:
         return np.where(number > 0, log, 0.0)
 
     def _fails(self, state: Latencies) -> Array:
-        """Harm is proven, and the gate's own quantile is beyond its limit in this step."""
+        """Harm is proven, and the gate's own quantile is clearly beyond its limit in this step."""
         proven = self._terms.proven(self.log_harm(state))
         n = state.candidate[:, -1]
-        beyond = [self._slow(state, gate) > (1 - gate.quantile) * n for gate in self._gates]
-        return (proven * (n >= LEAST_TO_FAIL))[:, None] * np.stack(beyond, axis=1)  # type: ignore[no-any-return]
+        beyond = []
+        for g, gate in enumerate(self._gates):
+            tolerated = (1 - gate.quantile) * n
+            error = np.sqrt(state.effect[:, g] * tolerated * gate.quantile)
+            beyond.append(self._slow(state, gate) > tolerated + SURE * error)
+        return (proven * (n >= LEAST_TO_FAIL))[:, None] * np.stack(beyond, axis=1)
 
     def outcomes(self, state: Latencies) -> Array:
         safe = self._terms.safe(bets.log_capital(state.safety))

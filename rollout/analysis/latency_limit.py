@@ -1,11 +1,10 @@
-"""The gate `latency` with an absolute limit: is the candidate's quantile above `max`? Stable need not answer."""
+"""The gate `latency` with an absolute limit: the candidate's quantile against `max`. Stable need not answer."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
 import numpy as np
-from lockgate.rollout.analysis.told import Told, gate_verdict, latency_sentence
 
 from lockgate.rollout.analysis import bets, buckets
 from lockgate.rollout.analysis.bets import Array, Bets
@@ -20,6 +19,7 @@ from lockgate.rollout.analysis.kinds import (
 from lockgate.rollout.analysis.latency import counts_of, edges_of, shown_quantile
 from lockgate.rollout.analysis.scatter import Scatter, design_effect, no_scatter, scattered
 from lockgate.rollout.analysis.seen import Seen, share_of
+from lockgate.rollout.analysis.told import Told, gate_verdict, latency_sentence
 from lockgate.rollout.gates import Latency
 from lockgate.rollout.verdict import GateVerdict
 
@@ -79,7 +79,9 @@ class LatencyLimitKind:
             return state
         if not np.array_equal(edges[:-1], state.edges[0]):
             nothing = np.zeros((len(state.slow), len(edges)))
-            state = replace(state, edges=edges[None, :-1], stable=nothing, candidate=nothing, slow=np.zeros_like(state.slow))
+            state = replace(
+                state, edges=edges[None, :-1], stable=nothing, candidate=nothing, slow=np.zeros_like(state.slow)
+            )
         stable, candidate = counts_of(seen.stable, state.stable), counts_of(seen.candidate, state.candidate)
         limit = np.full_like(state.slow, self._limit)
         slow, n = buckets.above(edges, candidate, limit), candidate[:, -1]

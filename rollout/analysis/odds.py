@@ -7,7 +7,7 @@ import numpy as np
 from lockgate.rollout.analysis.bets import Array
 from lockgate.rollout.analysis.kinds import Terms
 
-GRID: Array = 1.25 ** np.arange(30)
+GRID: Array = 1.25 ** np.arange(30.0)
 """Ratios of the candidate's odds of a failed request to stable's."""
 _ALTERNATIVES = np.array([1, 3, 5, 7, 10, 13])
 """Places further in the grid."""
@@ -17,7 +17,7 @@ def likelihood(bad: tuple[Array, Array], requests: tuple[Array, Array]) -> Array
     """(R, O): the log likelihood of one look by ratio; see `bets.conditional` for its arguments."""
     (mine, theirs), (n, others) = bad, requests
     share = (n / np.maximum(n + others, 1.0))[:, None]
-    return mine[:, None] * np.log(GRID) - (mine + theirs)[:, None] * np.log(share * GRID + 1 - share)  # type: ignore[no-any-return]
+    return mine[:, None] * np.log(GRID) - (mine + theirs)[:, None] * np.log(share * GRID + 1 - share)
 
 
 def at_least(logs: Array, terms: Terms, stable: float) -> float | None:

@@ -1,4 +1,4 @@
-"""The gate `prediction_drift`: how far are the two sides' predictions from each other on the same traffic?
+"""The gate `prediction_drift`: how far the two sides' predictions are from each other on the same traffic.
 
 The distance is Kolmogorov's, the largest difference of cumulative shares, over the bins that the predictions were
 counted in. Howard and Ramdas (2022, theorem 2) give a band around a distribution that holds at every moment:
@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from math import e, log, sqrt
 
 import numpy as np
-from lockgate.rollout.analysis.seen import Seen
-from lockgate.rollout.analysis.told import Told, drift_sentence, gate_verdict
 
 from lockgate.rollout.analysis.bets import Array
 from lockgate.rollout.analysis.kinds import LEAST_TO_PASS, Terms, outcome_of
+from lockgate.rollout.analysis.seen import Seen
+from lockgate.rollout.analysis.told import Told, drift_sentence, gate_verdict
 from lockgate.rollout.gates import PredictionDrift
 from lockgate.rollout.verdict import GateVerdict
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from math import inf, isnan
 
 import numpy as np
-from lockgate.rollout.analysis.seen import Seen
-from lockgate.rollout.analysis.told import query_sentence
 
 from lockgate.rollout.analysis.bets import Array
+from lockgate.rollout.analysis.seen import Seen
+from lockgate.rollout.analysis.told import query_sentence
 from lockgate.rollout.gates import Query
 from lockgate.rollout.verdict import GateVerdict
 from lockgate.rollout.words import Outcome

@@ -78,7 +78,7 @@ def _assumed(scatter: Scatter, least: float, expected: Array | float) -> Array:
     """(R, E, S): before anything is measured. A profile that starts from 1 assumes nothing."""
     often = np.broadcast_to(np.asarray(expected) / _WOBBLE, scatter.before.shape[:2])
     doubt = np.stack([1 + often, np.minimum(often * SCALES[1], _MOST)], axis=-1)
-    return least + (least - 1) * _CLUMP * doubt  # type: ignore[no-any-return]
+    return least + (least - 1) * _CLUMP * doubt
 
 
 def _surely(total: Array, blocks: Array) -> Array:
@@ -93,7 +93,7 @@ def scattered(scatter: Scatter, bad: Array, requests: Array) -> Scatter:
     block, block_of = scatter.block + bad[..., None], scatter.block_of + requests[:, None]
     full = np.array([looks[0] % scale == 0 for scale in SCALES])  # rollouts that are judged together look together
     deviation, known = _deviation(scatter.before, scatter.before_of[:, None], block, block_of[:, None])
-    known &= full
+    known = known & full
     counted = _no_jump(deviation, scatter.total, scatter.blocks)
     return replace(
         scatter,

@@ -64,7 +64,8 @@ def share_of(seen: Seen) -> Array | float:
     """How many times a stable replica's requests the candidate answers, as if it were one replica itself."""
     if seen.replicas is None:
         return 0.0
-    return seen.candidate.requests * seen.replicas[0].shape[1] / np.maximum(seen.stable.requests, 1.0)
+    replicas = float(seen.replicas[0].shape[1])
+    return np.asarray(seen.candidate.requests * replicas / np.maximum(seen.stable.requests, 1.0))
 
 
 def seen_of(look: Look) -> Seen:

@@ -43,8 +43,9 @@ def word(outcome: float) -> Outcome:
 
 def gate_verdict(name: str, gate: _Gate, terms: Terms, told: Told, figures: str) -> GateVerdict:
     outcome, (mine, others) = word(told.outcome), told.requests
-    if not mine or not others and told.needs_stable:
-        sentence = f"{name}: no data from {'stable' if mine else 'the candidate'} yet"
+    if told.votes and (not mine or (not others and told.needs_stable)):
+        nothing = f"no data from {'stable' if mine else 'the candidate'} yet"
+        sentence = f"{name}: {'failed in an earlier step' if outcome is Outcome.FAIL else nothing}"
     else:
         sentence = f"{name}: {outcome}, {figures}"
     harm, safety = (float(bets.shown(np.array(log_e))) for log_e in told.evidence)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 
+from . import capture_arrow as arrow
 from . import capture_forms as forms
 from .capture_forms import Form
 from .capture_queue import MOST_ROWS, Record
@@ -16,6 +18,8 @@ from .fields import Array, Field
 
 _KINDS = ["live", "shadow", "echo"]
 _KIND_OF = {b"1": 1, b"echo": 2}
+_USERS = 8192
+"""Whose hashes are remembered."""
 Values = dict[str, list[Array]]
 """Parts by column; a column that is not there is null."""
 
@@ -33,7 +37,7 @@ class Source:
 class _Part:
     """Requests that have the same columns."""
 
-    about: Sequence[tuple[Any, ...]]
+    about: Sequence[Sequence[Any]]
     counts: Array
     """Rows of each request that are kept; one of a failed request, which has none."""
     values: Values
@@ -49,6 +53,7 @@ class Columns:
         self._hash: frozenset[str] = frozenset()
         self._drop: frozenset[str] = frozenset()
         self._key = b""
+        self._unit: Callable[[bytes], str] = partial(forms.digest, key=b"")
         self._schema: Any = None
 
     def follow(self, settings: Settings) -> list[str]:
@@ -57,6 +62,7 @@ class Columns:
         self._hash = frozenset(f"input.{name}" for name, how in redact.items() if how == "hash")
         self._drop = frozenset(f"input.{name}" for name, how in redact.items() if how == "drop")
         self._key, self._schema = settings.key, None
+        self._unit = lru_cache(_USERS)(partial(forms.digest, key=settings.key))
         return [name for name in redact if name not in self._names]
 
     def batches(self, records: Sequence[Record]) -> list[Any]:
@@ -123,41 +129,27 @@ class Columns:
 
     def _about(self, part: _Part) -> dict[str, Any]:
         """The columns that every request has, each value repeated for the rows of its request."""
-        import pyarrow as pa
-
-        ids, variants, shadows, units, status, at, seconds, rows = part.about
-        total = int(part.counts.sum())
-        of = np.repeat(np.arange(len(ids)), part.counts)
-        micros = np.rint(np.array(at) * 1e6).astype("int64")
-        words = list(dict.fromkeys(variants))
-        place = {word: i for i, word in enumerate(words)}
-        once = {
-            "request_id": pa.array([i.decode("latin-1") for i in ids], pa.string()),
-            "rows": pa.array(np.array(rows, "int32")),
-            "at": pa.Array.from_buffers(pa.timestamp("us", "UTC"), len(ids), [None, pa.py_buffer(micros)]),
-            "variant": _words([place[v] for v in variants], [w.decode("latin-1") for w in words]),
-            "kind": _words([_KIND_OF.get(s, 0) for s in shadows], _KINDS),
-            "unit": pa.array([forms.digest(u, self._key) if u else None for u in units], pa.string()),
-            "status": pa.array(np.array(status, "int16")),
-            "seconds": pa.array(np.array(seconds, "float32")),
-        }
-        if total != len(ids):
-            where = pa.array(of)
-            once = {name: value.take(where) for name, value in once.items()}
-        starts = np.cumsum(part.counts) - part.counts
-        source = self._source
+        counts, about, source = part.counts, part.about, self._source
+        total, of = int(counts.sum()), np.repeat(np.arange(len(counts)), counts)
+        if total != len(counts):
+            about = [[values[i] for i in of.tolist()] for values in about]
+        ids, variants, shadows, units, status, at, seconds, rows = about
+        place = {word: i for i, word in enumerate(dict.fromkeys(variants))}
         constants = {"model_version": source.version, "digest": source.digest, "replica": source.replica}
         return {
-            **once,
-            "row": pa.array((np.arange(total) - starts[of]).astype("int32")),
-            **{name: _words(np.zeros(total, "int32"), [value]) for name, value in constants.items()},
+            "request_id": arrow.text([i.decode("latin-1") for i in ids]),
+            "row": arrow.numbers((np.arange(total) - (np.cumsum(counts) - counts)[of]).astype("int32")),
+            "rows": arrow.numbers(np.array(rows, "int32")),
+            "at": arrow.micros(np.array(at)),
+            "variant": arrow.words(
+                np.array([place[v] for v in variants], "int32"), [word.decode("latin-1") for word in place]
+            ),
+            "kind": arrow.words(np.array([_KIND_OF.get(s, 0) for s in shadows], "int32"), _KINDS),
+            "unit": arrow.text([self._unit(u) if u else None for u in units]),
+            "status": arrow.numbers(np.array(status, "int16")),
+            "seconds": arrow.numbers(np.array(seconds, "float32")),
+            **{name: arrow.words(np.zeros(total, "int32"), [value]) for name, value in constants.items()},
         }
-
-
-def _words(places: Any, words: list[str]) -> Any:
-    import pyarrow as pa
-
-    return pa.DictionaryArray.from_arrays(pa.array(places, pa.int32()), pa.array(words, pa.string()))
 
 
 def _groups(records: Sequence[Record]) -> list[list[Record]]:

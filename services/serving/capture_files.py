@@ -48,6 +48,9 @@ class Stream:
         """Whether anybody can find it: a folder may be deleted under a writer, who notices nothing."""
         return os.fstat(self._lock).st_nlink > 0
 
+    def holds(self, schema: Any) -> bool:
+        return schema is self.schema or bool(self.schema.equals(schema, check_metadata=True))
+
     def write(self, batches: list[Any]) -> int:
         """The bytes that the file has grown by; all of them are the system's now, and survive this process."""
         before = self.size

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from .capture_queue import LARGEST
+from . import capture_arrow as arrow
 from .fields import Array, Field
 
 TEXT = "text"
@@ -71,48 +71,23 @@ def merged(one: Form, other: Form) -> Form:
 
 def column(parts: Sequence[Array], form: Form) -> Any:
     """Rows of all parts, one after another, as an Arrow array of the form's type."""
-    import pyarrow as pa
-
     flat = _flat(parts, form)
     if form.shape == ():
         return flat
-    rows = [len(part) for part in parts]
-    widths = np.repeat([math.prod(part.shape[1:]) for part in parts], rows)
-    offsets = np.concatenate([[0], np.cumsum(widths)]).astype("int32")
-    return pa.ListArray.from_arrays(pa.array(offsets), flat)
+    return arrow.lists(np.repeat([math.prod(part.shape[1:]) for part in parts], [len(part) for part in parts]), flat)
 
 
 def _flat(parts: Sequence[Array], form: Form) -> Any:
-    import pyarrow as pa
-
     whole = [part.reshape(-1) for part in parts]
     values = whole[0] if len(whole) == 1 else np.concatenate(whole)
     if form.dtype == TEXT:
-        return text(values.astype(object).tolist())
-    return pa.array(np.ascontiguousarray(values, form.dtype))
-
-
-def text(values: list[Any]) -> Any:
-    """Strings; what is none is written as JSON. Those that are too large are null."""
-    import pyarrow as pa
-
-    try:
-        found = pa.array(values, pa.string())
-    except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeError):
-        found = pa.array([_as_text(value) for value in values], pa.string())
-    ends = np.frombuffer(found.buffers()[1], "int32", len(found) + 1, found.offset * 4)
-    sizes = np.diff(ends)
-    if sizes.size and sizes.max() > LARGEST:
-        items = zip(found.to_pylist(), sizes.tolist(), strict=True)
-        return pa.array([None if size > LARGEST else item for item, size in items], pa.string())
-    return found
+        return arrow.text(values.astype(object).tolist())
+    return arrow.numbers(values.astype(form.dtype, copy=False))
 
 
 def hashed(parts: Sequence[Array], key: bytes) -> Any:
     """One hash per row: of a text's UTF-8, or of the row's bytes in the signature's type."""
-    import pyarrow as pa
-
-    return pa.array([digest for part in parts for digest in _digests(part, key)], pa.string())
+    return arrow.text([found for part in parts for found in _digests(part, key)])
 
 
 def _digests(part: Array, key: bytes) -> Iterable[str | None]:
@@ -130,14 +105,6 @@ def digest(value: bytes, key: bytes) -> str:
 
 def _utf8(item: Any) -> bytes:
     return str(item).encode("utf-8", "surrogatepass")
-
-
-def _as_text(value: Any) -> str | None:
-    if value is None:
-        return None
-    if not isinstance(value, str):
-        value = orjson.dumps(value, default=str, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS).decode()
-    return str(value).encode("utf-8", "replace").decode("utf-8")
 
 
 def _name(dtype: np.dtype[Any]) -> str:

@@ -58,6 +58,11 @@ class Queue:
     def done(self, records: list[Record]) -> None:
         self._done += sum(record[-1] for record in records)
 
+    @property
+    def many(self) -> bool:
+        """Whether enough wait to be written at once."""
+        return len(self._records) >= _MANY or self._put - self._done >= _MANY_BYTES
+
     def wait(self, seconds: float) -> None:
         """Until many records wait, somebody calls `wake`, or the time is over."""
         self._wake.wait(seconds)

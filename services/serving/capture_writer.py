@@ -67,12 +67,14 @@ class Writer:
         What was in the sample when it was answered is written, also when the settings say otherwise since.
         """
         self._guarded(self.look)
-        while waiting := self._queue.take():
+        more = True
+        while more and (waiting := self._queue.take()):
             try:
                 if self._watched.now is not None:
                     self._write(waiting, now)
             finally:
                 self._queue.done(waiting)
+            more = self._stopping or self._queue.many  # the few that came meanwhile have time until the next tick
         settings = self._watched.now
         if settings is not None:
             if not settings.sample or self._due(settings, now):
@@ -126,10 +128,8 @@ class Writer:
             log.warning("capture leaves out a request with a value that no column can hold (%s)", kind)
 
     def _open(self, schema: Any, now: float) -> Stream:
-        if self._stream is not None and not (
-            self._stream.there and self._stream.schema.equals(schema, check_metadata=True)
-        ):
-            self._finish()
+        if self._stream is not None and not (self._stream.there and self._stream.holds(schema)):
+            self._guarded(self._finish)  # when it fails the stream is a leftover, and these records go into the next
         if self._stream is None:
             self._stream = Stream(self._place.folder, self._place.replica, schema, now)
         return self._stream

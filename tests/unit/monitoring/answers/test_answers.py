@@ -171,6 +171,15 @@ class TestHostileIds:
         answered("candidate", names(50_000), {"label": np.zeros(50_000, int)})
         assert watch.came(0.0).pairs["same"].compared == 20_000
 
+    def test_large_answers_wait_in_smaller_numbers(
+        self, answered: Make, watching: Make, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("lockgate.monitoring.answers.meeting._MOST_BYTES", 8 * 1000 * 10)
+        watch = watching()
+        answered("stable", names(100), {"scores": np.zeros((100, 1000))})
+        watch.came(0.0)
+        assert len(watch._meeting) == 9
+
 
 class TestBlind:
     def test_no_folder(self, tmp_path: Path) -> None:

@@ -162,6 +162,15 @@ class TestOthersGoOn:
         assert set(names(10, 12)) <= set(found)
         assert len(found) <= 10
 
+    def test_it_goes_on_behind_damaged_rows(self, tail: Tail, replica: Make, batch: Make) -> None:
+        bad = replica().write(batch(0, 2)).write(batch(3, 5)).write(batch(6, 8))
+        bad.growing.write_bytes(bad.growing.read_bytes().replace(b"id3", b"\xff\xff\xff"))
+        assert ids(tail.came()) == names(0, 2)
+        assert "2 rows are damaged" in tail.problems[0]
+        os.utime(bad.growing, (BEGAN, BEGAN))  # it was written on
+        assert ids(tail.came()) == names(6, 8)
+        assert tail.problems
+
     def test_what_is_no_stream(self, tail: Tail, replica: Make, batch: Make) -> None:
         bad = replica().write(batch(0, 4))
         bad.growing.write_bytes(b"not an arrow stream, but long enough to be one")
