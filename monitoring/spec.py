@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
-from lockgate.monitoring.units import Bytes, Percent, Seconds
+from lockgate.monitoring.units import Bytes, PercentOrNone, Seconds
 
 
 class _Section(BaseModel):
@@ -17,9 +17,9 @@ class _Section(BaseModel):
 class Capture(_Section):
     """What every replica keeps of the requests that it answered: inputs, outputs, request id, time. As Parquet."""
 
-    sample: Percent = Field(
+    sample: PercentOrNone = Field(
         default=100.0,
-        description="Share of the requests that are kept, chosen by request id: both sides keep the same.",
+        description="Share of the requests that are kept, chosen by request id, so both sides keep the same.",
     )
     keep: Seconds = Field(default=7 * 86_400.0, description="Files that are older are deleted.")
     max_size: Bytes = Field(default=2**30, description="Of each side; beyond it the oldest files are deleted.")

@@ -137,7 +137,7 @@ class Query(_Section):
         if self.min is None and self.max is None:
             raise ValueError("query: needs a limit; add max or min")
         if self.min is not None and self.max is not None and self.min > self.max:
-            raise ValueError(f"max: {self.max:g} is below min, {self.min:g}; no value can meet both")
+            raise ValueError(f"max: is below min, {self.min:g}; no value can meet both")
         return self
 
 

@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from lockgate.monitoring.units import Bytes, Percent, Seconds, seconds_text
+from lockgate.monitoring.units import Bytes, Percent, PercentOrNone, Seconds, seconds_text
 from lockgate.rollout.gates import Disagreement, Gate, GateName
 
 
@@ -140,7 +140,7 @@ class Shadow(_Step):
     """A copy of live requests goes to the candidate; its answers are thrown away."""
 
     percent: Percent = Field(default=100.0, description="Share of live requests that are copied.")
-    echo: Percent = Field(
+    echo: PercentOrNone = Field(
         default=10.0,
         description=(
             "Share of live requests that stable answers twice, where a gate compares answers: stable's own noise is no"

@@ -109,7 +109,7 @@ class Analysis:
     def _blind(self, before: Mapping[str, str], look: Look) -> dict[str, str]:
         """A source that said nothing speaks again with the next look; a query, with its next reading."""
         gates = self._spec.gates
-        waiting = {n: why for n, why in before.items() if isinstance(gates[n], Query) and n not in look.readings}
+        waiting = {n: why for n, why in before.items() if isinstance(gates.get(n), Query) and n not in look.readings}
         idle = () if is_shadow(self._spec, look.step) else Disagreement
         came = {n: why for n, why in look.blind.items() if n in gates and not isinstance(gates[n], idle)}
         return {**waiting, **came}

@@ -86,7 +86,7 @@ class DisagreementKind:
         """More than the limit is proven, and there is more than the limit and stable's noise at its worst."""
         _, noise = self._noise(state)
         proven = self._terms.proven(bets.log_capital(state.harm)) * (state.compared >= LEAST_TO_FAIL)
-        return proven * (state.differing > (self._gate.max + noise) * state.compared)  # type: ignore[no-any-return]
+        return proven * (state.differing > (self._gate.max + noise) * state.compared)
 
     def _noise(self, state: Answers) -> tuple[Array, Array]:
         """The interval of stable's own disagreement; none when nothing was asked twice."""

@@ -124,13 +124,14 @@ class ErrorRateKind:
 
     def _fails(self, state: Errors) -> Array:
         """Harm is proven, there was clearly more of it in this step than tolerated, and more than a request or two."""
-        proven = self._terms.proven(bets.log_capital(state.harm))
-        enough = state.requests >= LEAST_TO_FAIL
+        proven = self._terms.proven(bets.log_capital(state.harm)) * (state.requests >= LEAST_TO_FAIL)
+        if self._gate.max is not None:
+            return proven
         n, others = state.requests, np.maximum(state.stable_requests, 1)
         tolerated, theirs = self._limit(state) * n, n * state.stable_errors / others
         error = np.sqrt(state.effect * (tolerated + theirs * n / others))
-        beyond = state.errors > tolerated + SURE * error
-        return proven * enough * (beyond | (self._gate.max is not None))
+        known = state.stable_requests >= LEAST_TO_PASS
+        return proven * known * (state.errors > tolerated + SURE * error)
 
     def _limit(self, state: Errors) -> Array:
         if self._gate.max is not None:

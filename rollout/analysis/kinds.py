@@ -17,9 +17,9 @@ from lockgate.rollout.verdict import GateVerdict
 
 FAIL, UNDECIDED, PASS = -1.0, 0.0, 1.0
 LEAST_TO_PASS = 50
-"""Requests of each side that the gate looks at."""
+"""Requests of each side that the gate looks at, in this step."""
 LEAST_TO_FAIL = 10
-"""Requests of the candidate. One failed request may outweigh ten thousand good ones of stable, and proves little."""
+"""Requests of the candidate in this step: one that failed may outweigh ten thousand good ones of stable."""
 SURE = 0.75
 """Standard errors by which the harm seen in a step exceeds what is tolerated, before proven harm fails a gate."""
 Z95, Z99 = 1.959964, 2.575829

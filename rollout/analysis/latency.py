@@ -31,7 +31,7 @@ from lockgate.rollout.verdict import GateVerdict
 
 RATIOS: Array = 1.25 * 1.8 ** np.arange(6.0)
 LEAST_OF_STABLE = 200
-"""Latencies of stable in earlier looks of the step, before anything is compared with them."""
+"""Latencies of stable in earlier looks of the step, before anything is compared with them or fails by them."""
 _NO_EDGE = 1e-9
 
 
@@ -158,7 +158,8 @@ class LatencyKind:
             tolerated = (1 - gate.quantile) * n
             error = np.sqrt(state.effect[:, g] * tolerated * gate.quantile)
             beyond.append(self._slow(state, gate) > tolerated + SURE * error)
-        return (proven * (n >= LEAST_TO_FAIL))[:, None] * np.stack(beyond, axis=1)
+        enough = (n >= LEAST_TO_FAIL) & (state.stable[:, -1] >= LEAST_OF_STABLE)
+        return (proven * enough)[:, None] * np.stack(beyond, axis=1)
 
     def outcomes(self, state: Latencies) -> Array:
         safe = self._terms.safe(bets.log_capital(state.safety))
