@@ -91,7 +91,7 @@ def _disagreements(examples: list[dict[str, Any]]) -> str:
     """The worst disagreements of the shadow's answers with stable's."""
     if not examples:
         return ""
-    head = "\n## Answers that differ most\n\n| gate | request | stable | candidate | inputs |\n| --- | --- | --- | --- | --- |\n"
+    head = "\n## Answers that differ most\n\n| gate | request | stable | candidate | inputs |\n|---|---|---|---|---|\n"
     keys = ("gate", "request_id", "stable", "candidate", "inputs")
     return head + "\n".join(f"| {' | '.join(_cell(str(e[key])) for key in keys)} |" for e in examples[:_SHOWN]) + "\n"
 

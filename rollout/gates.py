@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
@@ -12,9 +12,6 @@ from lockgate.monitoring.units import Margin, Seconds, Share
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-_Limited = TypeVar("_Limited", "ErrorRate", "Latency")
 
 
 class ErrorRate(_Section):
@@ -30,7 +27,8 @@ class ErrorRate(_Section):
 
     @model_validator(mode="after")
     def _one_limit(self) -> Self:
-        return _one_limit(self)
+        _check_limits(self)
+        return self
 
 
 class Latency(_Section):
@@ -48,14 +46,14 @@ class Latency(_Section):
 
     @model_validator(mode="after")
     def _one_limit(self) -> Self:
-        return _one_limit(self)
+        _check_limits(self)
+        return self
 
 
-def _one_limit(gate: _Limited) -> _Limited:
+def _check_limits(gate: ErrorRate | Latency) -> None:
     both = [name for name in ("margin", "slack") if name in gate.model_fields_set]
     if gate.max is not None and both:
         raise ValueError(f"max: an absolute limit does not look at stable; leave out {' and '.join(both)}, or max")
-    return gate
 
 
 class Compare(_Section):

@@ -1,4 +1,4 @@
-"""`lockgate verify`: does the log bear out what was decided?"""
+"""`lockgate verify`: whether the log bears out what was decided."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The two sides as Envoy clusters.
 
-`stable`, `candidate`, `shadow` and `echo` hold endpoints; copies go to the last two. What requests are routed to is a composite of them, so that each
-purpose has counters of its own: `candidate_fb` is the candidate with stable behind it, and `forced_*` are for testers,
-whose requests are no evidence.
+`stable`, `candidate`, `shadow` and `echo` hold endpoints; copies go to the last two. What requests are routed to is a
+composite of them, so that each purpose has counters of its own: `candidate_fb` is the candidate with stable behind it,
+and `forced_*` are for testers, whose requests are no evidence.
 
 There is no outlier ejection: an ejected candidate's requests would be answered by stable at the first attempt and
 counted as the candidate's successes. What the candidate fails costs a client at most `failover.deadline`, until the

@@ -90,8 +90,9 @@ def _shadow(cluster: _Cluster) -> Tally:
 
 
 def _replicas(text: str) -> tuple[Replica, ...]:
-    """These counters leave refused connections out and begin anew with the endpoint: enough to see how much replicas
-    differ, and no verdict is made of them.
+    """Enough to see how much replicas differ, and no verdict is made of them.
+
+    These counters leave refused connections out, and begin anew with the endpoint.
     """
     found: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for name, labels, value in _REPLICA.findall(text):
