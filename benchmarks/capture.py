@@ -45,7 +45,7 @@ from lockgate.services.words import Bento, Replica
 from . import machine
 
 COLUMNS, USERS, BODIES = 20, 6_000, 500
-SETTLE = 2.5
+SETTLE = 1.5
 """Seconds until the replica has seen the new settings and written what was left."""
 SETTINGS = {"keep": 3600, "max_size": 2**30, "redact": {}, "sticky": "x-user-id", "key": "5e" * 32}
 

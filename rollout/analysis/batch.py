@@ -41,7 +41,8 @@ class Batch:
     ) -> None:
         """What came since the look before; see `Look`. `replicas`: requests and failures of stable's, each (R, P)."""
         self._states, self._step = self._in_step(step), step
-        seen = Seen(_floats(stable), _floats(candidate), warm, _each(replicas), pairs or {})
+        compared = {name: _pairs(each) for name, each in (pairs or {}).items()}
+        seen = Seen(_floats(stable), _floats(candidate), warm, _each(replicas), compared)
         self._states = [kind.look(state, seen) for kind, state in zip(self._kinds, self._states, strict=True)]
 
     def gates(self, step: int) -> dict[str, Array]:
@@ -76,6 +77,13 @@ def _floats(tally: BatchTally) -> BatchTally:
         requests=np.asarray(tally.requests, dtype=np.float64),
         errors=np.asarray(tally.errors, dtype=np.float64),
         counts=np.asarray(tally.counts, dtype=np.float64),
+    )
+
+
+def _pairs(pairs: BatchPairs) -> BatchPairs:
+    compared, echoed = (np.asarray(each, dtype=np.float64) for each in (pairs.compared, pairs.echoed))
+    return BatchPairs(
+        compared, np.minimum(pairs.differing, compared), echoed, np.minimum(pairs.echoes_differing, echoed)
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lockgate.rollout.analysis.bets import Array
 
@@ -39,17 +40,29 @@ def perhaps_above(edges: Array, counts: Array, limit: Array) -> Array:
 
 
 def chosen(edges: Array, counts: Array) -> Array:
-    """(R, SLOTS): edges from a quarter of the median to eight times the p99, evenly on a logarithmic scale.
+    """(R, SLOTS): edges from a quarter of the median to eight times the p99; unused slots are 0.
 
-    Unused slots are 0.
+    All of them where there are no more than slots, else evenly on a logarithmic scale.
     """
     finite = edges[:-1]
     if not finite.size:
         return np.zeros((len(counts), SLOTS))
-    first = np.maximum(quantile(edges, counts, 0.5) / 4, finite[0])
-    last = np.maximum(quantile(edges, counts, 0.99) * 8, first)
+    first = np.maximum(quantile(edges, counts, 0.5) / 4, finite[0])[:, None]
+    last = np.maximum(quantile(edges, counts, 0.99)[:, None] * 8, first)
+    between = (finite >= first) & (finite <= last)
+    few = between.sum(axis=1, keepdims=True) <= SLOTS
+    return np.where(few, _all_of(finite, between), _evenly(finite, first, last))
+
+
+def _all_of(finite: Array, between: NDArray[np.bool_]) -> Array:
+    found = np.sort(np.where(between, finite, np.inf), axis=1)[:, :SLOTS]
+    found = np.pad(found, ((0, 0), (0, SLOTS - found.shape[1])), constant_values=np.inf)
+    return np.where(np.isinf(found), 0.0, found)
+
+
+def _evenly(finite: Array, first: Array, last: Array) -> Array:
     factor = np.maximum((last / first) ** (1 / (SLOTS - 1)), _FACTOR)
-    wanted = np.minimum(first[:, None] * factor[:, None] ** np.arange(SLOTS), last[:, None])
+    wanted = np.minimum(first * factor ** np.arange(SLOTS), last)
     found = finite[np.minimum(np.searchsorted(finite, wanted), len(finite) - 1)]
     again = np.zeros(found.shape, dtype=bool)
     again[:, 1:] = found[:, 1:] == found[:, :-1]

@@ -11,7 +11,6 @@ import logging
 import threading
 import time
 import zlib
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +31,8 @@ VARIABLE = "LOCKGATE_CAPTURE"
 _STOP_WITHIN = 5.0
 _READ_ONLY_ENGINES = frozenset({"onnxruntime", "boosted", "savedmodel"})
 """Others may write into the arrays that they are given: those get a copy of what they are asked."""
-_OF_ONE_TEXT = 64
+_OF_ONE_TEXT, _OVERHEAD = 64, 1024
+"""Bytes of the objects that a text and a record are made of."""
 
 
 class Capture:
@@ -52,34 +52,19 @@ class Capture:
 
     def inputs(self, request: Head, x: Arrays, rows: int, body: int) -> None:
         """Keep what the engine is about to get, if this request is in the sample. `body`: the bytes it came in."""
-        if zlib.crc32(request.id) >= self._below:
-            return
-        request.rows = rows
-        if self._width:
-            whole = x[self._first].base
-            if type(whole) is np.ndarray and whole.shape == (rows, self._width):
-                request.inputs = whole[:MOST_ROWS].copy() if self._copies or rows > MOST_ROWS else whole
-                request.size = request.inputs.nbytes
-                return
-        request.size = self._texts * body + rows * self._row_bytes
-        if self._texts and request.content_type.partition(";")[0].strip().lower() in ARROW_TYPES:
-            request.size += sum(_length(v) for v in x.values())  # a compressed body says nothing of its texts
-        if self._as_they_are and rows <= MOST_ROWS:
-            request.inputs = x
-        else:
-            request.inputs = self._cut(x, rows)
-            request.size += sum(value.nbytes for value in request.inputs.values())
+        if zlib.crc32(request.id) < self._below:
+            try:
+                self._inputs(request, x, rows, body)
+            except Exception:  # noqa: BLE001 - a request never fails because it cannot be kept
+                self._miss(request)
 
     def outputs(self, request: Head, outputs: Arrays) -> None:
         """Keep the answer. An engine may use its buffers again, and a batch's outputs are parts of one array."""
-        if request.inputs is None:
-            return
-        rows = request.rows
-        request.outputs = kept = {}
-        for name, value in outputs.items():
-            if value.ndim and len(value) == rows and value.nbytes <= LARGEST * rows:
-                kept[name] = value.copy() if rows <= MOST_ROWS else value[:MOST_ROWS].copy()
-                request.size += kept[name].nbytes if value.dtype.kind != "O" else _length(kept[name])
+        if request.inputs is not None:
+            try:
+                self._outputs(request, outputs)
+            except Exception:  # noqa: BLE001 - a model answers anything
+                self._miss(request)
 
     def add(self, request: Head, status: int, seconds: float) -> None:
         """The request is answered. A failed one is kept without what it asked."""
@@ -115,6 +100,37 @@ class Capture:
         if self._thread.is_alive():
             log.warning("capture did not finish within %g s; the next replica finishes its file", _STOP_WITHIN)
 
+    def _miss(self, request: Head) -> None:
+        request.inputs = request.outputs = None
+        self._counts.capture_dropped(1)
+
+    def _inputs(self, request: Head, x: Arrays, rows: int, body: int) -> None:
+        request.rows = rows
+        if self._width:
+            whole = x[self._first].base
+            if type(whole) is np.ndarray and whole.shape == (rows, self._width):
+                request.inputs = whole[:MOST_ROWS].copy() if self._copies or rows > MOST_ROWS else whole
+                request.size = request.inputs.nbytes
+                return
+        if self._as_they_are and rows <= MOST_ROWS and body <= LARGEST and not self._packed(request):
+            request.inputs = x
+            request.size = self._text_bytes * body + rows * self._row_bytes
+        else:  # copied, for a view of a column would keep the whole body
+            request.inputs = {name: v[:MOST_ROWS].copy() for name, v in x.items() if v.nbytes <= LARGEST * rows}
+            request.size = sum(map(_size, request.inputs.values()))
+
+    def _outputs(self, request: Head, outputs: Arrays) -> None:
+        rows = request.rows
+        request.outputs = kept = {}
+        for name, value in outputs.items():
+            if value.ndim and len(value) == rows and value.nbytes <= LARGEST * rows:
+                kept[name] = value.copy() if rows <= MOST_ROWS else value[:MOST_ROWS].copy()
+                request.size += _size(kept[name])
+
+    def _packed(self, request: Head) -> bool:
+        """An Arrow body may be compressed: its size says nothing of its texts."""
+        return bool(self._text_bytes) and request.content_type.partition(";")[0].strip().lower() in ARROW_TYPES
+
     def _follow(self, settings: Settings | None) -> None:
         """From the writer's thread; each is one assignment."""
         self._below = int(settings.sample * 2**32) if settings else 0
@@ -132,17 +148,12 @@ class Capture:
         fixed = all(-1 not in f.shape[1:] for f in fields)
         self._as_they_are = fixed and max(sizes) <= LARGEST and not self._copies
         self._row_bytes = sum(sizes) if fixed else 0
-        self._texts = 1 if numbers else 4
+        self._text_bytes = 0 if numbers else 4
         """A character of a string takes up to four times what it takes in a body."""
 
-    def _cut(self, x: Mapping[str, Array], rows: int) -> dict[str, Array]:
-        most = LARGEST * rows
-        return {name: value[:MOST_ROWS].copy() for name, value in x.items() if value.nbytes <= most}
 
-
-_OVERHEAD = 1024
-"""Of the objects that a record is made of."""
-
-
-def _length(value: Array) -> int:
+def _size(value: Array) -> int:
+    """Bytes that it takes in memory; at most, where it holds texts."""
+    if value.dtype.kind != "O":
+        return value.nbytes
     return sum(_OF_ONE_TEXT + 4 * len(item) if isinstance(item, str) else _OF_ONE_TEXT for item in value.flat)

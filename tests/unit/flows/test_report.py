@@ -143,3 +143,17 @@ def test_lines_say_what_happened_and_keep_brackets(store: Store, rollout: Rollou
     assert "built → progressing, shadow 100 %" in text
     assert "verdict fail → rolling back" in text
     assert "opened" not in text
+
+
+def test_the_answers_that_differ_most_are_shown(store: Store, rollout: Rollout) -> None:
+    happen(store, rollout, Built(FACTS))
+    example = {
+        "gate": "agreement", "request_id": "r|1", "at": 1.0, "inputs": {"x": [1.0, 2.5]},
+        "stable": "yes", "candidate": "no", "far": 1.0,
+    }  # fmt: skip
+    store.note(rollout.id, report.DISAGREEMENTS, [example])
+    status = report.status(store, rollout, now=1010.0)
+    assert status["disagreements"] == [example]
+    for text in (shown(view.rollout(status)), markdown(status, [])):
+        assert all(word in text for word in ("agreement", "yes", "no", "2.5"))
+    assert "r\\|1" in markdown(status, [])

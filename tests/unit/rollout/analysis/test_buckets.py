@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from math import inf
 
 import numpy as np
@@ -49,7 +49,7 @@ class TestChosenEdges:
         assert used[-1] >= 700
         assert set(used) <= set(self.EDGES.tolist())
         assert used == sorted(set(used))
-        assert max(b / a for a, b in zip(used, used[1:], strict=False)) < 1.5
+        assert max(b / a for a, b in pairwise(used)) < 1.5
 
     def test_a_wide_range_has_no_more_of_them(self) -> None:
         used = self.used(*[20.0] * 50, *[20_000.0] * 50)

@@ -176,6 +176,32 @@ def test_an_engine_that_answers_in_the_same_buffer_again(root: Any) -> None:
     assert [r["output.y"] for r in found] == [[0.0, 0.0], [1.0, 1.0], [2.0, 2.0]]
 
 
+def test_a_request_never_fails_because_it_cannot_be_kept(root: Any) -> None:
+    class Odd(np.ndarray):
+        def copy(self, order: Any = "C") -> Any:  # noqa: ARG002 - numpy's signature
+            raise MemoryError
+
+    served = Served(root, lambda x: {"y": x["x"].view(Odd)})
+    assert asyncio.run(served.send(b'{"inputs": [[1, 2]]}', named("r"))) == 200
+    served.core.close()
+    assert (served.metrics.dropped, root.rows()) == (1, [])
+
+
+def test_an_answer_that_cannot_be_sent_is_kept(root: Any) -> None:
+    served = Served(root)
+
+    async def gone(_message: Any) -> None:
+        raise ConnectionError
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b'{"inputs": [[1, 2]]}'}
+
+    with pytest.raises(ConnectionError):
+        asyncio.run(served.core.handle({"headers": [(b"x-request-id", b"r")]}, receive, gone))
+    served.core.close()
+    assert [row["request_id"] for row in root.rows()] == ["r"]
+
+
 def test_an_answer_does_not_hold_its_whole_batch_in_memory(root: Any) -> None:
     served = Served(root, inline_rows=0)
     kept: list[Any] = []
@@ -269,6 +295,23 @@ def test_a_disk_that_hangs_fills_the_queue_and_no_further(root: Any, monkeypatch
     hangs.set()
     served.core.close()
     assert len(root.rows()) == 51
+
+
+def test_a_large_request_of_texts_is_kept_though_its_body_would_fill_the_queue(root: Any) -> None:
+    served = Served(root, lambda x: {"y": np.zeros(len(x["b"]))}, signature=MIXED)
+    served.capture._queue._most_bytes = 200_000
+    many = {"a": [1.0] * 5000, "b": ["x" * 100] * 5000}
+    assert len(served.asked(({"inputs": many}, named("r")))) == 64
+
+
+def test_one_column_of_a_wide_body_does_not_hold_all_of_it(root: Any) -> None:
+    """Arrow's columns are views of the body."""
+    served = Served(root, lambda x: {"y": x["a"]}, signature=ALIKE)
+    kept: list[Any] = []
+    served.capture._queue.put = lambda record: kept.append(record) or True  # type: ignore[func-returns-value,method-assign,assignment]
+    more = {f"more-{i}": [float(i)] for i in range(2000)}
+    served.asked((arrow(a=[1.0], b=[2.0], c=[3.0], **more), named("r", content_type="application/x-arrow")))
+    assert all(value.base is None for value in kept[0][8].values())
 
 
 @pytest.mark.parametrize("kind", ["", "application/x-arrow"])
