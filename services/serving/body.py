@@ -35,9 +35,9 @@ class Head:
     shadow: bytes = b""
     unit: bytes = b""
     rows: int = 0
+    fits: bool = False
     inputs: Any = None
     outputs: dict[str, Array] | None = None
-    size: int = 0
 
 
 def head(scope: Scope, sticky: bytes = b"") -> Head:

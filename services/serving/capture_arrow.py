@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from .capture_queue import LARGEST
+from .capture_page import LARGEST
 from .fields import Array
 
 

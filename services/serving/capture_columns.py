@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -12,16 +11,12 @@ import numpy as np
 from . import capture_arrow as arrow
 from . import capture_forms as forms
 from .capture_forms import Form
-from .capture_queue import MOST_ROWS, Record
+from .capture_page import MOST_ROWS, Part
+from .capture_queue import Record
 from .capture_settings import Settings
-from .fields import Array, Field
+from .fields import Field
 
 _KINDS = ["live", "shadow", "echo"]
-_KIND_OF = {b"1": 1, b"echo": 2}
-_USERS = 8192
-"""Whose hashes are remembered."""
-Values = dict[str, list[Array]]
-"""Parts by column; a column that is not there is null."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,27 +28,16 @@ class Source:
     replica: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """Requests that have the same columns."""
-
-    about: Sequence[Sequence[Any]]
-    counts: Array
-    """Rows of each request that are kept; one of a failed request, which has none."""
-    values: Values
-
-
 class Columns:
     """Knows the schema so far: inputs from the signature, outputs as they were seen."""
 
     def __init__(self, fields: Sequence[Field], source: Source) -> None:
-        self._names, self._source = [f.name for f in fields], source
+        self.names, self._source = [f.name for f in fields], source
         self._inputs = {f"input.{f.name}": forms.of_field(f) for f in fields}
         self._outputs: dict[str, Form] = {}
         self._hash: frozenset[str] = frozenset()
         self._drop: frozenset[str] = frozenset()
         self._key = b""
-        self._unit: Callable[[bytes], str] = partial(forms.digest, key=b"")
         self._schema: Any = None
 
     def follow(self, settings: Settings) -> list[str]:
@@ -62,14 +46,12 @@ class Columns:
         self._hash = frozenset(f"input.{name}" for name, how in redact.items() if how == "hash")
         self._drop = frozenset(f"input.{name}" for name, how in redact.items() if how == "drop")
         self._key, self._schema = settings.key, None
-        self._unit = lru_cache(_USERS)(partial(forms.digest, key=settings.key))
-        return [name for name in redact if name not in self._names]
+        return [name for name in redact if name not in self.names]
 
-    def batches(self, records: Sequence[Record]) -> list[Any]:
+    def batches(self, parts: Sequence[Part]) -> list[Any]:
         """All with one schema. What raises leaves the schema as it was."""
         import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
 
-        parts = [self._part(group) for group in _groups(records)]
         outputs = dict(self._outputs)
         for part in parts:
             for name, arrays in part.values.items():
@@ -81,20 +63,6 @@ class Columns:
         made = [pa.record_batch(self._arrays(part, outputs, schema), schema=schema) for part in parts]
         self._outputs, self._schema = outputs, schema
         return made
-
-    def _part(self, group: Sequence[Record]) -> _Part:
-        *about, inputs, outputs, _ = zip(*group, strict=True)
-        counts = np.clip(about[7], 1, MOST_ROWS)
-        if outputs[0] is None:
-            return _Part(about, counts, {})
-        if isinstance(inputs[0], np.ndarray):
-            whole = inputs[0] if len(inputs) == 1 else np.concatenate(inputs)
-            side_by_side = np.ascontiguousarray(whole.T)
-            values = {f"input.{name}": [one] for name, one in zip(self._names, side_by_side, strict=True)}
-        else:
-            values = {f"input.{name}": forms.together([i[name] for i in inputs]) for name in inputs[0]}
-        values |= {f"output.{name}": forms.together([o[name] for o in outputs]) for name in outputs[0]}
-        return _Part(about, counts, values)
 
     def _described(self, outputs: Mapping[str, Form]) -> Any:
         import pyarrow as pa
@@ -111,7 +79,7 @@ class Columns:
                 fields.append(pa.field(name, form.type(), metadata=form.metadata()))
         return pa.schema(fields)
 
-    def _arrays(self, part: _Part, outputs: Mapping[str, Form], schema: Any) -> list[Any]:
+    def _arrays(self, part: Part, outputs: Mapping[str, Form], schema: Any) -> list[Any]:
         import pyarrow as pa
 
         found, rows = self._about(part), int(part.counts.sum())
@@ -127,13 +95,13 @@ class Columns:
                 found[field.name] = forms.column(parts, self._inputs.get(field.name) or outputs[field.name])
         return [found[field.name] for field in schema]
 
-    def _about(self, part: _Part) -> dict[str, Any]:
+    def _about(self, part: Part) -> dict[str, Any]:
         """The columns that every request has, each value repeated for the rows of its request."""
         counts, about, source = part.counts, part.about, self._source
         total, of = int(counts.sum()), np.repeat(np.arange(len(counts)), counts)
         if total != len(counts):
             about = [[values[i] for i in of.tolist()] for values in about]
-        ids, variants, shadows, units, status, at, seconds, rows = about
+        ids, variants, kinds, units, status, at, seconds, rows = about
         place = {word: i for i, word in enumerate(dict.fromkeys(variants))}
         constants = {"model_version": source.version, "digest": source.digest, "replica": source.replica}
         return {
@@ -144,16 +112,16 @@ class Columns:
             "variant": arrow.words(
                 np.array([place[v] for v in variants], "int32"), [word.decode("latin-1") for word in place]
             ),
-            "kind": arrow.words(np.array([_KIND_OF.get(s, 0) for s in shadows], "int32"), _KINDS),
-            "unit": arrow.text([self._unit(u) if u else None for u in units]),
+            "kind": arrow.words(np.array(kinds, "int32"), _KINDS),
+            "unit": arrow.text([unit.decode() if unit else None for unit in units]),
             "status": arrow.numbers(np.array(status, "int16")),
             "seconds": arrow.numbers(np.array(seconds, "float32")),
             **{name: arrow.words(np.zeros(total, "int32"), [value]) for name, value in constants.items()},
         }
 
 
-def _groups(records: Sequence[Record]) -> list[list[Record]]:
-    """By the columns that they have. Nearly always all of them are alike."""
+def parts(names: Sequence[str], records: Sequence[Record]) -> list[Part]:
+    """Records that have the same columns together. `names`: of the inputs, in the order of a matrix's columns."""
     found: dict[object, list[Record]] = {}
     for record in records:
         inputs, outputs = record[8], record[9]
@@ -162,4 +130,17 @@ def _groups(records: Sequence[Record]) -> list[list[Record]]:
         else:
             key = (None if isinstance(inputs, np.ndarray) else tuple(inputs or ()), tuple(outputs))
         found.setdefault(key, []).append(record)
-    return list(found.values())
+    return [_part(names, group) for group in found.values()]
+
+
+def _part(names: Sequence[str], group: Sequence[Record]) -> Part:
+    *about, inputs, outputs, _ = zip(*group, strict=True)
+    counts = np.clip(about[7], 1, MOST_ROWS)
+    if outputs[0] is None:
+        return Part(about, counts, {})
+    if isinstance(inputs[0], np.ndarray):
+        columns = np.ascontiguousarray(np.concatenate(inputs).T)
+        values = {f"input.{name}": [one] for name, one in zip(names, columns, strict=True)}
+    else:
+        values = {f"input.{name}": forms.together([i[name] for i in inputs]) for name in inputs[0]}
+    return Part(about, counts, values | {f"output.{n}": forms.together([o[n] for o in outputs]) for n in outputs[0]})

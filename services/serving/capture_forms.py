@@ -87,10 +87,10 @@ def _flat(parts: Sequence[Array], form: Form) -> Any:
 
 def hashed(parts: Sequence[Array], key: bytes) -> Any:
     """One hash per row: of a text's UTF-8, or of the row's bytes in the signature's type."""
-    return arrow.text([found for part in parts for found in _digests(part, key)])
+    return arrow.text([found and found.decode() for part in parts for found in _digests(part, key)])
 
 
-def _digests(part: Array, key: bytes) -> Iterable[str | None]:
+def _digests(part: Array, key: bytes) -> Iterable[bytes | None]:
     if part.ndim == 1 and part.dtype.kind == "O":
         return [None if item is None else digest(_utf8(item), key) for item in part]
     if part.dtype.kind == "O":
@@ -98,9 +98,9 @@ def _digests(part: Array, key: bytes) -> Iterable[str | None]:
     return [digest(row.tobytes(), key) for row in np.ascontiguousarray(part)]
 
 
-def digest(value: bytes, key: bytes) -> str:
+def digest(value: bytes, key: bytes) -> bytes:
     """16 hexadecimal digits. Without the key nobody can try out which value has them."""
-    return hashlib.blake2b(value, key=key, digest_size=8).hexdigest()
+    return hashlib.blake2b(value, key=key, digest_size=8).hexdigest().encode()
 
 
 def _utf8(item: Any) -> bytes:

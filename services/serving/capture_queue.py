@@ -1,50 +1,69 @@
-"""What waits between the event loop, which only appends, and the one thread that writes."""
+"""What waits between the event loop and the one thread that writes."""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from .body import Head
+from .capture_page import Page
 from .fields import Array
 
-MOST_ROWS = 64
-"""Of one request."""
-LARGEST = 64 * 2**10
-"""Bytes of one value of one row; a larger one is not kept."""
-MOST_RECORDS, MOST_BYTES = 16_384, 32 * 2**20
+MOST_REQUESTS, MOST_BYTES = 16_384, 32 * 2**20
 """Of what waits. More is dropped: a replica must not grow because a disk is slow."""
 _MANY, _MANY_BYTES = 1024, 4 * 2**20
-"""Written before the second is over, and at once: the writer holds the interpreter's lock for milliseconds at most."""
+"""Written before the second is over: the writer holds the interpreter's lock for a few milliseconds at most."""
 
 Inputs = Array | Mapping[str, Array]
 """By name; or one matrix with a column for each input, where all are numbers of one type."""
-Record = tuple[bytes, bytes, bytes, bytes, int, float, float, int, Inputs | None, Mapping[str, Array] | None, int]
-"""Id, variant, shadow, unit, status, unix time, seconds, rows, inputs, outputs, bytes.
-
-Plain, for one is made per request. A failed request has neither inputs nor outputs."""
+Record = tuple[bytes, bytes, int, bytes, int, float, float, int, Inputs | None, Mapping[str, Array] | None, int]
+"""A request that is on no page: what `Part.about` has, inputs, outputs, bytes. A failed one has neither inputs nor
+outputs."""
 
 
 class Queue:
-    """`put` is the event loop's, `take` and `done` are the writer's: each number here is written by one thread."""
+    """`pack`, `tear` and `put` are the event loop's, the others the writer's."""
 
-    def __init__(self, most_records: int = MOST_RECORDS, most_bytes: int = MOST_BYTES) -> None:
-        self._most_records, self._most_bytes = most_records, most_bytes
+    def __init__(self, names: Sequence[str]) -> None:
+        self.most_requests, self.most_bytes = MOST_REQUESTS, MOST_BYTES
+        self._names = names
+        self._lock = threading.Lock()
+        self._page = Page(names)
         self._records: deque[Record] = deque()
-        self._put = self._done = 0
+        self._put = self._done = self._turned = 0
         self._wake = threading.Event()
 
+    def pack(self, request: Head, unit: bytes, status: int, at: float, seconds: float) -> bool:
+        """False: it is unlike the others on the page, or there is no room."""
+        if not self._room():
+            return False
+        with self._lock:
+            return self._page.add(request, unit, status, at, seconds)
+
+    def tear(self) -> int:
+        """Throw the page away, for something broke off in the middle of it. The requests that are lost with it."""
+        with self._lock:
+            torn, self._page = self._page, Page(self._names)
+        return torn.count
+
     def put(self, record: Record) -> bool:
-        """False: it is full, and the record is lost."""
-        size = self._put - self._done + record[-1]
-        count = len(self._records)
-        if count >= self._most_records or size > self._most_bytes:
+        """False: there is no room, and the record is lost."""
+        if not self._room(record[-1]):
             return False
         self._put += record[-1]
         self._records.append(record)
-        if (count >= _MANY or size >= _MANY_BYTES) and not self._wake.is_set():
-            self._wake.set()
         return True
+
+    def turn(self) -> Page | None:
+        """The page so far; it weighs until `done`. The next request begins another one."""
+        with self._lock:
+            page = self._page
+            if not page.count:
+                return None
+            self._page = Page(self._names)
+            self._turned = page.size
+        return page
 
     def take(self) -> list[Record]:
         """The oldest; what they weigh counts until `done`."""
@@ -55,7 +74,8 @@ class Queue:
             size += found[-1][-1]
         return found
 
-    def done(self, records: list[Record]) -> None:
+    def done(self, records: Sequence[Record] = ()) -> None:
+        self._turned = 0
         self._done += sum(record[-1] for record in records)
 
     @property
@@ -64,9 +84,18 @@ class Queue:
         return len(self._records) >= _MANY or self._put - self._done >= _MANY_BYTES
 
     def wait(self, seconds: float) -> None:
-        """Until many records wait, somebody calls `wake`, or the time is over."""
+        """Until much waits, somebody calls `wake`, or the time is over."""
         self._wake.wait(seconds)
         self._wake.clear()
 
     def wake(self) -> None:
         self._wake.set()
+
+    def _room(self, more: int = 0) -> bool:
+        """Wakes the writer when there is less of it."""
+        page = self._page
+        count = page.count + len(self._records)
+        size = page.size + self._turned + self._put - self._done + more
+        if (count >= _MANY or size >= _MANY_BYTES) and not self._wake.is_set():
+            self._wake.set()
+        return count < self.most_requests and size < self.most_bytes

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from .capture_columns import Columns
+from .capture_columns import Columns, parts
 from .capture_files import Stream, leftovers, retain
+from .capture_page import Page
 from .capture_queue import Queue, Record
 from .capture_settings import FILE, Settings, Watched
 
@@ -67,6 +68,12 @@ class Writer:
         What was in the sample when it was answered is written, also when the settings say otherwise since.
         """
         self._guarded(self.look)
+        if page := self._queue.turn():
+            try:
+                if self._watched.now is not None:
+                    self._write_page(page, now)
+            finally:
+                self._queue.done()
         more = True
         while more and (waiting := self._queue.take()):
             try:
@@ -98,17 +105,28 @@ class Writer:
         if not (before and settings and (before.redact, before.key) == (settings.redact, settings.key)):
             self._finish()
 
+    def _write_page(self, page: Page, now: float) -> None:
+        try:
+            batches = self._columns.batches([page.part()])
+        except Exception as odd:  # noqa: BLE001 - what cannot be packed is not on the page, but a thread must not end
+            self._leave_out(page.count, odd)
+        else:
+            self._append(batches, page.count, now)
+
     def _write(self, records: list[Record], now: float) -> None:
         try:
-            batches = self._columns.batches(records)
+            batches = self._columns.batches(parts(self._columns.names, records))
         except Exception as odd:  # noqa: BLE001 - a model answers anything
             self._apart(records, now, odd)
-            return
+        else:
+            self._append(batches, len(records), now)
+
+    def _append(self, batches: list[Any], requests: int, now: float) -> None:
         try:
             grown = self._open(batches[0].schema, now).write(batches)
         except Exception as failed:  # noqa: BLE001 - whatever a disk does, the replica goes on
             self._abandon()
-            self._counts.capture_dropped(len(records))
+            self._counts.capture_dropped(requests)
             self._failed(failed)
         else:
             self._counts.captured(sum(batch.num_rows for batch in batches), grown)
@@ -120,8 +138,11 @@ class Writer:
             half = len(records) // 2
             self._write(records[:half], now)
             self._write(records[half:], now)
-            return
-        self._counts.capture_dropped(1)
+        else:
+            self._leave_out(1, odd)
+
+    def _leave_out(self, requests: int, odd: Exception) -> None:
+        self._counts.capture_dropped(requests)
         kind = type(odd).__name__
         if kind not in self._odd:
             self._odd.add(kind)

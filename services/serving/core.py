@@ -80,18 +80,15 @@ class Core:
         try:
             kind, answer = await self._answer(request, receive)
         except ClientGone:
-            self._keep(request, CLIENT_GONE, self._count(CLIENT_GONE, started))
+            self._answered(request, CLIENT_GONE, started)
             return
         except Refusal as refusal:
             code, answer = refusal.status, _sentence(str(refusal), request)
         except Exception:
             log.exception("the model failed on request %s", _text(request.id))
             code, answer = 500, _sentence("the model failed on this request; the replica's log says why", request)
-        seconds = self._count(code, started)
-        try:
-            await self.respond(send, code, kind, answer, request.id)
-        finally:
-            self._keep(request, code, seconds)  # the caller has its answer already
+        self._answered(request, code, started)
+        await self.respond(send, code, kind, answer, request.id)
 
     async def infer(self, x: Arrays, rows: int) -> Arrays:
         """The engine's outputs for these rows. Raises a `Refusal`, or what the engine raises."""
@@ -126,20 +123,15 @@ class Core:
         x = self._schema.decode(request.content_type, whole)
         rows, capture = len(next(iter(x.values()))), self.capture
         if capture is not None:
-            capture.inputs(request, x, rows, len(whole))
-        outputs = await self.infer(x, rows)
-        if capture is not None:
-            capture.outputs(request, outputs)
+            capture.inputs(request, x, rows)
+        request.outputs = outputs = await self.infer(x, rows)
         if request.accept == _NPY and len(outputs) == 1:
             return _NPY, codecs.to_npy(next(iter(outputs.values())))
         return _JSON, codecs.to_json(self._named, outputs)
 
-    def _count(self, code: int, started: float) -> float:
+    def _answered(self, request: Head, code: int, started: float) -> None:
         seconds = time.perf_counter() - started
         self._metrics.answered(code, seconds)
-        return seconds
-
-    def _keep(self, request: Head, code: int, seconds: float) -> None:
         if self.capture is not None:
             self.capture.add(request, code, seconds)
 

@@ -20,7 +20,7 @@ TINY = replace(
     QUICK,
     aa=3,
     dependent=3,
-    faults=3,
+    faults=9,
     cells=CELLS,
     fault_cells=CELLS,
     dependent_cells=CELLS,
@@ -29,7 +29,7 @@ TINY = replace(
     kinds=(Kind("pods 0.5", pod_cv=0.5),),
     harm=("errors 0.1 → 1 %", "p99 x 2"),
     minutes=5,
-    requests=1500,
+    requests=4000,
 )
 KEYS = {
     "aa_false_rollback_max",
@@ -50,7 +50,7 @@ def test_the_last_line_is_json_and_the_folder_holds_the_tables(
     report(TINY, tmp_path, workers=0)
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert found.keys() >= KEYS
-    assert found["errors_01_1_vs_sprt"] > 0.3  # three rollouts may be lucky, but not that lucky
+    assert found["errors_01_1_vs_sprt"] > 0.3  # nine rollouts may be lucky, but not that lucky
     assert found["aa_false_rollback_rollouts"] == 3
     assert (tmp_path / "detection.png").stat().st_size > 1000
     assert "| Kayenta 5m |" in (tmp_path / "detection.md").read_text(encoding="utf-8")

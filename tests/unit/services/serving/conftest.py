@@ -70,7 +70,7 @@ class Bench:
     """A writer that runs when the test says so."""
 
     def __init__(self, root: Root, schema: Schema, replica: str = "r1") -> None:
-        self.root, self.counts, self.queue, self.now = root, Counts(), Queue(), 1000.0
+        self.root, self.counts, self.queue, self.now = root, Counts(), Queue(schema.names), 1000.0
         self.applied: list[Any] = []
         columns = Columns(schema.fields, Source("7", DIGEST, replica))
         place = Place(root.path, DIGEST, replica)
@@ -95,8 +95,9 @@ def record(id_: str = "a", inputs: Any = None, outputs: Any = None, **more: Any)
         outputs = {"score": np.array([0.5])} if outputs is None else outputs
     first = next(iter(inputs.values())) if isinstance(inputs, dict) and inputs else inputs
     rows = more.get("rows", 0 if status != 200 else 1 if first is None or isinstance(first, dict) else len(first))
-    names = [more.get(n, "").encode("latin-1") for n in ("variant", "shadow", "unit")]
-    return (id_.encode("latin-1"), *names, status, 1_700_000_000.25, 0.002, rows, inputs, outputs, 100)  # type: ignore[return-value]
+    variant, unit = (more.get(name, "").encode() for name in ("variant", "unit"))
+    about = (id_.encode("latin-1"), variant, more.get("kind", 0), unit, status, 1_700_000_000.25, 0.002, rows)
+    return (*about, inputs, outputs, 100)
 
 
 @pytest.fixture
