@@ -68,8 +68,8 @@ class Figures:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rate", type=float, default=500.0, help="requests per second")
-    parser.add_argument("--rounds", type=int, default=10, help="each is once on and once off")
-    parser.add_argument("--seconds", type=float, default=20.0, help="of requests, each time")
+    parser.add_argument("--rounds", type=int, default=16, help="each is once on and once off")
+    parser.add_argument("--seconds", type=float, default=6.0, help="of requests, each time")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="lockgate-capture-") as place:
         print(json.dumps(measure(Plan(asked.rate, asked.rounds, asked.seconds), Path(place))))

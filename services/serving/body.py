@@ -16,7 +16,7 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-LONGEST_ID = 128
+LONGEST_ID, LONGEST_UNIT = 128, 1024
 
 
 class ClientGone(Exception):
@@ -35,7 +35,7 @@ class Head:
     shadow: bytes = b""
     unit: bytes = b""
     rows: int = 0
-    fits: bool = False
+    fits: bool = True
     inputs: Any = None
     outputs: dict[str, Array] | None = None
 
@@ -53,11 +53,11 @@ def head(scope: Scope, sticky: bytes = b"") -> Head:
         elif key == b"content-length" and value.isdigit():
             found.length = int(value)
         elif key == b"x-lockgate-variant":
-            found.variant = value
+            found.variant = value[:LONGEST_ID]
         elif key == b"x-lockgate-shadow":
             found.shadow = value
         if key == sticky:  # which may be one of those above
-            found.unit = value
+            found.unit = value[:LONGEST_UNIT]
     found.id = found.id or uuid.uuid4().hex.encode()
     return found
 

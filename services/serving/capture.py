@@ -12,16 +12,14 @@ import threading
 import time
 import zlib
 from collections.abc import Mapping
-from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
 
-from . import capture_forms as forms
 from .body import Head
 from .capture_columns import Columns, Source
 from .capture_page import KINDS, LARGEST, MOST_ROWS, OBJECT
-from .capture_queue import Queue
+from .capture_queue import Queue, Values
 from .capture_settings import Settings
 from .capture_writer import Counts, Place, Writer
 from .fields import Array
@@ -37,8 +35,6 @@ _READ_ONLY_ENGINES = frozenset({"onnxruntime", "boosted", "savedmodel"})
 """Others may write into the arrays that they are given: those get a copy of what they are asked."""
 _OVERHEAD = 1024
 """Bytes of the objects that a record is made of."""
-_USERS = 8192
-"""Whose hashes are remembered."""
 
 
 class Capture:
@@ -49,8 +45,8 @@ class Capture:
         """Header that tells users apart, in lower case."""
         self._below = 0
         self._counts, self._copies = counts, engine not in _READ_ONLY_ENGINES
-        self._queue = Queue(schema.names)
         self._shape(schema)
+        self._queue = Queue(schema.names, self._width)
         columns = Columns(schema.fields, source)
         self._writer = Writer(Place(root, source.digest, source.replica), self._queue, columns, counts, self._follow)
         self._thread = threading.Thread(target=self._writer.run, name="capture", daemon=True)
@@ -59,26 +55,26 @@ class Capture:
     def inputs(self, request: Head, x: Arrays, rows: int) -> None:
         """Keep what the engine is about to get, if this request is in the sample."""
         if zlib.crc32(request.id) < self._below:
-            try:
-                self._inputs(request, x, rows)
-            except Exception:  # noqa: BLE001 - a request never fails because it cannot be kept
-                request.inputs = None
-                self._counts.capture_dropped(1)
+            request.rows = rows
+            if self._as_they_are and rows <= MOST_ROWS:
+                request.inputs = x
+            else:
+                self._copy(request, x, rows)
 
     def add(self, request: Head, status: int, seconds: float) -> None:
         """The request is answered; what the engine answered is in `outputs`. Afterwards the engine may do as it likes.
 
         A failed request is kept without what it asked.
         """
-        if zlib.crc32(request.id) >= self._below if status >= FAILED else request.inputs is None:
-            return
-        try:
-            kept = self._add(request, status, time.time(), seconds)
-        except Exception:  # noqa: BLE001 - a model answers anything
-            self._counts.capture_dropped(1 + self._queue.tear())
-        else:
-            if not kept:
-                self._counts.capture_dropped(1)
+        if status >= FAILED:
+            if zlib.crc32(request.id) < self._below:
+                self._put(request, status, seconds, (None, None, _OVERHEAD))
+        elif request.inputs is not None:
+            try:
+                if not (request.fits and self._queue.pack(request, time.time(), seconds)):
+                    self._put(request, status, seconds, self._apart(request))
+            except Exception:  # noqa: BLE001 - a model answers anything
+                self._counts.capture_dropped(1 + self._queue.tear())
 
     def close(self) -> None:
         """Write what waits and turn the file into Parquet; a disk that hangs is not waited for."""
@@ -87,49 +83,47 @@ class Capture:
         if self._thread.is_alive():
             log.warning("capture did not finish within %g s; the next replica finishes its file", _STOP_WITHIN)
 
-    def _inputs(self, request: Head, x: Arrays, rows: int) -> None:
-        request.rows, request.fits = rows, self._fixed and rows <= MOST_ROWS
-        if not request.fits:
-            request.inputs = _cut(x, rows)
-            return
-        if self._width:
-            whole = x[self._first].base
-            if type(whole) is np.ndarray and whole.shape == (rows, self._width):
-                request.inputs = whole.copy() if self._copies else whole
+    def _copy(self, request: Head, x: Arrays, rows: int) -> None:
+        try:
+            if not self._fixed or rows > MOST_ROWS:
+                request.inputs, request.fits = _cut(x, rows), False
                 return
-        request.inputs = {name: value.copy() for name, value in x.items()} if self._copies else x
+            whole = x[self._first].base if self._width else None
+            if type(whole) is np.ndarray and whole.shape == (rows, self._width):
+                request.inputs = dict(zip(x, whole.copy().T, strict=True))
+            else:
+                request.inputs = {name: value.copy() for name, value in x.items()}
+        except Exception:  # noqa: BLE001 - a request never fails because it cannot be kept
+            self._counts.capture_dropped(1)
 
-    def _add(self, request: Head, status: int, at: float, seconds: float) -> bool:
-        unit = self._unit(request.unit) if request.unit else b""
-        if status < FAILED and request.fits and self._queue.pack(request, unit, status, at, seconds):
-            return True
-        rows, inputs, outputs, size = 0, None, None, _OVERHEAD
-        if status < FAILED:
-            rows, outputs = request.rows, _cut(request.outputs or {}, request.rows)
-            matrix = isinstance(request.inputs, np.ndarray)
-            inputs = request.inputs if matrix or not request.fits else _cut(request.inputs, rows)
-            size += sum(map(_size, (*outputs.values(), *(inputs.values() if isinstance(inputs, dict) else [inputs]))))
-        kind = KINDS.get(request.shadow, 0)
-        about = (request.id, request.variant, kind, unit, status, at, seconds, rows)
-        return self._queue.put((*about, inputs, outputs, size))
+    def _apart(self, request: Head) -> tuple[Values, Values, int]:
+        """Of a request that fits on no page."""
+        inputs = _cut(request.inputs, request.rows) if request.fits else request.inputs
+        outputs = _cut(request.outputs or {}, request.rows)
+        return inputs, outputs, _OVERHEAD + sum(map(_size, (*inputs.values(), *outputs.values())))
+
+    def _put(self, request: Head, status: int, seconds: float, what: tuple[Values, Values, int]) -> None:
+        kind, rows = KINDS.get(request.shadow, 0), request.rows if status < FAILED else 0
+        about = (request.id, request.variant, kind, request.unit, status, time.time(), seconds, rows)
+        if not self._queue.put((*about, *what)):
+            self._counts.capture_dropped(1)
 
     def _follow(self, settings: Settings | None) -> None:
         """From the writer's thread; each is one assignment."""
-        self._unit = lru_cache(_USERS)(partial(forms.digest, key=settings.key if settings else b""))
         self._below = int(settings.sample * 2**32) if settings else 0
         self.sticky = settings.sticky if settings else b""
 
     def _shape(self, schema: Schema) -> None:
         """What can be known of requests before there is one."""
         fields, first = schema.fields, schema.fields[0]
-        alike = all(f.column and f.required and f.dtype == first.dtype for f in fields)
-        self._first = first.name
-        self._width = len(fields) if len(fields) > 1 and alike and first.dtype != "object" else 0
+        alike = all(f.column and f.required and f.dtype == first.dtype != "object" for f in fields)
+        self._first, self._width = first.name, len(fields) if len(fields) > 1 and alike else 0
         """Of the one matrix whose columns such requests are: see `Schema`."""
         sizes = [int(np.prod(f.shape[1:])) * np.dtype(f.dtype).itemsize for f in fields]
         plain = all(-1 not in f.shape[1:] and (f.dtype != "object" or f.column) for f in fields)
         self._fixed = plain and max(sizes) <= LARGEST
         """Every row has as many values as any other, or is one text: requests fit on pages."""
+        self._as_they_are = self._fixed and not self._copies
 
 
 def _cut(values: Mapping[str, Array], rows: int) -> dict[str, Array]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from .capture_settings import Settings
 from .fields import Field
 
 _KINDS = ["live", "shadow", "echo"]
+_USERS = 8192
+"""Whose hashes are remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +35,13 @@ class Columns:
     """Knows the schema so far: inputs from the signature, outputs as they were seen."""
 
     def __init__(self, fields: Sequence[Field], source: Source) -> None:
-        self.names, self._source = [f.name for f in fields], source
+        self._names, self._source = [f.name for f in fields], source
         self._inputs = {f"input.{f.name}": forms.of_field(f) for f in fields}
         self._outputs: dict[str, Form] = {}
         self._hash: frozenset[str] = frozenset()
         self._drop: frozenset[str] = frozenset()
         self._key = b""
+        self._unit: Callable[[bytes], bytes] = partial(forms.digest, key=b"")
         self._schema: Any = None
 
     def follow(self, settings: Settings) -> list[str]:
@@ -46,7 +50,8 @@ class Columns:
         self._hash = frozenset(f"input.{name}" for name, how in redact.items() if how == "hash")
         self._drop = frozenset(f"input.{name}" for name, how in redact.items() if how == "drop")
         self._key, self._schema = settings.key, None
-        return [name for name in redact if name not in self.names]
+        self._unit = lru_cache(_USERS)(partial(forms.digest, key=settings.key))
+        return [name for name in redact if name not in self._names]
 
     def batches(self, parts: Sequence[Part]) -> list[Any]:
         """All with one schema. What raises leaves the schema as it was."""
@@ -113,34 +118,27 @@ class Columns:
                 np.array([place[v] for v in variants], "int32"), [word.decode("latin-1") for word in place]
             ),
             "kind": arrow.words(np.array(kinds, "int32"), _KINDS),
-            "unit": arrow.text([unit.decode() if unit else None for unit in units]),
+            "unit": arrow.text([self._unit(unit).decode() if unit else None for unit in units]),
             "status": arrow.numbers(np.array(status, "int16")),
             "seconds": arrow.numbers(np.array(seconds, "float32")),
             **{name: arrow.words(np.zeros(total, "int32"), [value]) for name, value in constants.items()},
         }
 
 
-def parts(names: Sequence[str], records: Sequence[Record]) -> list[Part]:
-    """Records that have the same columns together. `names`: of the inputs, in the order of a matrix's columns."""
+def parts(records: Sequence[Record]) -> list[Part]:
+    """Records that have the same columns together."""
     found: dict[object, list[Record]] = {}
     for record in records:
         inputs, outputs = record[8], record[9]
-        if outputs is None:
-            key: object = None
-        else:
-            key = (None if isinstance(inputs, np.ndarray) else tuple(inputs or ()), tuple(outputs))
+        key = None if outputs is None else (tuple(inputs or ()), tuple(outputs))
         found.setdefault(key, []).append(record)
-    return [_part(names, group) for group in found.values()]
+    return [_part(group) for group in found.values()]
 
 
-def _part(names: Sequence[str], group: Sequence[Record]) -> Part:
+def _part(group: Sequence[Record]) -> Part:
     *about, inputs, outputs, _ = zip(*group, strict=True)
     counts = np.clip(about[7], 1, MOST_ROWS)
     if outputs[0] is None:
         return Part(about, counts, {})
-    if isinstance(inputs[0], np.ndarray):
-        columns = np.ascontiguousarray(np.concatenate(inputs).T)
-        values = {f"input.{name}": [one] for name, one in zip(names, columns, strict=True)}
-    else:
-        values = {f"input.{name}": forms.together([i[name] for i in inputs]) for name in inputs[0]}
+    values = {f"input.{name}": forms.together([i[name] for i in inputs]) for name in inputs[0]}
     return Part(about, counts, values | {f"output.{n}": forms.together([o[n] for o in outputs]) for n in outputs[0]})

@@ -23,14 +23,17 @@ LARGEST = 64 * 2**10
 KINDS = {b"": 0, b"1": 1, b"echo": 2}
 OBJECT = 64
 """Bytes of a small object in memory."""
-_HEAD = struct.Struct("<HHB16sdfIHB")
+_HEAD = struct.Struct("<HHHBdfI")
 _HEAD_TYPE = np.dtype(
     {
-        "names": ["id", "variant", "kind", "unit", "at", "seconds", "rows", "status", "kept"],
-        "formats": ["<u2", "<u2", "u1", "S16", "<f8", "<f4", "<u4", "<u2", "u1"],
+        "names": ["id", "unit", "variant", "kind", "at", "seconds", "rows"],
+        "formats": ["<u2", "<u2", "<u2", "u1", "<f8", "<f4", "<u4"],
     }
 )
+_OF_ONE = _HEAD.size + 128
+"""Bytes of a request besides its values and its unit."""
 _MOST_VARIANTS = 100
+_ANSWERED = 200
 Values = dict[str, list[Array]]
 """Parts by column; a column that is not there is null."""
 
@@ -39,7 +42,7 @@ Values = dict[str, list[Array]]
 class Part:
     """Requests that have the same columns.
 
-    `about`: of each request its id, variant, kind (one of `KINDS`), unit, status, unix time, seconds, rows.
+    `about`: of each request its id, variant, kind (one of `KINDS`), unit as it came, status, unix time, seconds, rows.
     """
 
     about: Sequence[Sequence[Any]]
@@ -49,80 +52,100 @@ class Part:
 
 
 class Page:
-    """Takes requests that are like its first one. `names`: of the inputs, in the order of a matrix's columns."""
+    """Takes requests that are like its first one. `names`: of the inputs.
 
-    def __init__(self, names: Sequence[str]) -> None:
-        self._names = names
-        self._ids, self._heads = bytearray(), bytearray()
+    `width`: how many inputs there are where a request's may be the columns of one matrix, else 0: see `Schema`.
+    """
+
+    def __init__(self, names: Sequence[str], width: int) -> None:
+        self._names, self._width = names, width
+        self._texts, self._heads, self._whole = bytearray(), bytearray(), bytearray()
         self._variants: dict[bytes, int] = {}
-        self._matrix: Array | None = None
-        self._inputs: dict[str, _Column] = {}
-        self._outputs: dict[str, _Column] = {}
-        self._whole = bytearray()
+        self._inputs: tuple[_Column, ...] = ()
+        self._outputs: tuple[_Column, ...] = ()
+        self._matrix, self._row_bytes = np.dtype(float), 0
         self.count = 0
         self.size = 0
 
-    def add(self, request: Head, unit: bytes, status: int, at: float, seconds: float) -> bool:
-        """False, and nothing is added, when it is unlike the others."""
-        inputs, outputs, rows = request.inputs, request.outputs or {}, request.rows
-        if not self.count and not self._begin(inputs, outputs):
+    def add(self, request: Head, at: float, seconds: float) -> bool:
+        """False, and nothing is added, when it is unlike the others. Runs for each request: few steps, no calls."""
+        x, outputs, rows = request.inputs, request.outputs or {}, request.rows
+        if not self.count and not self._begin(x, outputs):
             return False
+        whole = x[self._names[0]].base if self._width else None
+        if self._width and (type(whole) is not np.ndarray or whole.shape != (rows, self._width)):
+            return False
+        for column in self._outputs:
+            value = outputs.get(column.name)
+            shape = column.one if rows == 1 else (rows, *column.one[1:])
+            if value is None or value.dtype != column.dtype or value.shape != shape:
+                return False
         variant = self._variants.get(request.variant, len(self._variants))
-        matrix = type(inputs) is np.ndarray
-        if matrix is (self._matrix is None) or variant > _MOST_VARIANTS or not _alike(self._outputs, outputs, rows):
+        if variant > _MOST_VARIANTS or len(outputs) != len(self._outputs):
             return False
-        self._variants[request.variant] = variant
-        if matrix:
-            self._whole += inputs.tobytes()
-            self.size += inputs.nbytes
-        else:
-            for name, column in self._inputs.items():
-                self.size += column.add(inputs[name])
-        for name, column in self._outputs.items():
-            self.size += column.add(outputs[name])
-        kind = KINDS.get(request.shadow, 0)
-        self._ids += request.id
-        self._heads += _HEAD.pack(len(request.id), variant, kind, unit, at, seconds, rows, status, rows)
+        if variant == len(self._variants):
+            self._variants[request.variant] = variant
+        if whole is not None:
+            self._whole += whole.tobytes()
+        for column in self._inputs:
+            self.size += column.add(x[column.name])
+        for column in self._outputs:
+            self.size += column.add(outputs[column.name])
+        unit, shadow = request.unit, KINDS.get(request.shadow, 0)
+        self._texts += request.id + unit
+        self._heads += _HEAD.pack(len(request.id), len(unit), variant, shadow, at, seconds, rows)
         self.count += 1
-        self.size += _HEAD.size + len(request.id)
+        self.size += self._row_bytes * rows + len(unit) + _OF_ONE
         return True
 
     def part(self) -> Part:
         heads = np.frombuffer(self._heads, _HEAD_TYPE)
-        ends = np.cumsum(heads["id"], dtype="int64")
-        ids, words = bytes(self._ids), list(self._variants)
+        texts, variants = bytes(self._texts), list(self._variants)
+        units = np.cumsum(heads["id"].astype("int64") + heads["unit"]).tolist()
+        ids = (np.array(units, "int64") - heads["unit"]).tolist()
+        starts = [0, *units[:-1]]
         values: Values = {}
-        if self._matrix is not None:
-            whole = np.frombuffer(self._whole, self._matrix.dtype).reshape(-1, len(self._names))
-            side_by_side = np.ascontiguousarray(whole.T)
-            values = {f"input.{name}": [one] for name, one in zip(self._names, side_by_side, strict=True)}
-        values |= {f"input.{name}": [column.values()] for name, column in self._inputs.items()}
-        values |= {f"output.{name}": [column.values()] for name, column in self._outputs.items()}
+        if self._width:
+            dtype, names = self._matrix, self._names
+            side_by_side = np.ascontiguousarray(np.frombuffer(self._whole, dtype).reshape(-1, self._width).T)
+            values = {f"input.{name}": [one] for name, one in zip(names, side_by_side, strict=True)}
+        values |= {f"input.{column.name}": [column.values()] for column in self._inputs}
+        values |= {f"output.{column.name}": [column.values()] for column in self._outputs}
         about = [
-            [ids[start:end] for start, end in zip((ends - heads["id"]).tolist(), ends.tolist(), strict=True)],
-            [words[i] for i in heads["variant"].tolist()],
-            *(heads[name].tolist() for name in ("kind", "unit")),
-            *(heads[name] for name in ("status", "at", "seconds", "rows")),
+            [texts[start:end] for start, end in zip(starts, ids, strict=True)],
+            [variants[i] for i in heads["variant"].tolist()],
+            heads["kind"].tolist(),
+            [texts[start:end] for start, end in zip(ids, units, strict=True)],
+            [_ANSWERED] * len(heads),
+            *(heads[name].tolist() for name in ("at", "seconds", "rows")),
         ]
-        return Part(about, heads["kept"].astype("int64"), values)
+        return Part(about, heads["rows"].astype("int64"), values)
 
-    def _begin(self, inputs: Any, outputs: Mapping[str, Array]) -> bool:
-        matrix = type(inputs) is np.ndarray
-        self._matrix = inputs[:0] if matrix else None
-        self._inputs = {} if matrix else {name: _Column(value) for name, value in inputs.items()}
-        self._outputs = {name: _Column(value) for name, value in outputs.items() if value.ndim}
-        return len(self._outputs) == len(outputs) and all(column.fits for column in self._outputs.values())
+    def _begin(self, x: Mapping[str, Array], outputs: Mapping[str, Array]) -> bool:
+        """Make the columns that the first request asks for."""
+        whole = x[self._names[0]].base if self._width else None
+        if type(whole) is np.ndarray and whole.shape[1:] == (self._width,):
+            self._matrix, self._row_bytes = whole.dtype, whole.itemsize * self._width
+        else:
+            self._width = 0
+            self._inputs = tuple(_Column(name, value) for name, value in x.items())
+        self._outputs = tuple(_Column(name, value) for name, value in outputs.items() if value.ndim)
+        return len(self._outputs) == len(outputs) and all(column.fits for column in self._outputs)
 
 
 class _Column:
     """Values one after another: bytes of numbers, a list of texts."""
 
-    def __init__(self, like: Array) -> None:
-        self.dtype, self.shape = like.dtype, like.shape[1:]
+    __slots__ = ("_bytes", "_texts", "dtype", "fits", "name", "one")
+
+    def __init__(self, name: str, like: Array) -> None:
+        self.name, self.dtype = name, like.dtype
+        self.one = (1, *like.shape[1:])
+        """The shape of one row."""
         text = like.dtype.kind in "OUS"
         self._texts: list[Any] | None = [] if text else None
         self._bytes = bytearray()
-        self.fits = not (text and self.shape) and np.dtype(like.dtype).itemsize * int(np.prod(self.shape)) <= LARGEST
+        self.fits = not (text and like.ndim > 1) and like.itemsize * int(np.prod(self.one)) <= LARGEST
 
     def add(self, value: Array) -> int:
         """The bytes that this takes."""
@@ -138,14 +161,4 @@ class _Column:
             found = np.empty(len(self._texts), object)
             found[:] = self._texts
             return found
-        return np.frombuffer(self._bytes, self.dtype).reshape(-1, *self.shape)
-
-
-def _alike(columns: Mapping[str, _Column], values: Mapping[str, Array], rows: int) -> bool:
-    if len(values) != len(columns):
-        return False
-    for name, column in columns.items():
-        value = values.get(name)
-        if value is None or value.dtype != column.dtype or value.shape != (rows, *column.shape):
-            return False
-    return True
+        return np.frombuffer(self._bytes, self.dtype).reshape(-1, *self.one[1:])

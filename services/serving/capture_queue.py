@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from .body import Head
 from .capture_page import Page
@@ -15,9 +16,9 @@ MOST_REQUESTS, MOST_BYTES = 16_384, 32 * 2**20
 _MANY, _MANY_BYTES = 1024, 4 * 2**20
 """Written before the second is over: the writer holds the interpreter's lock for a few milliseconds at most."""
 
-Inputs = Array | Mapping[str, Array]
-"""By name; or one matrix with a column for each input, where all are numbers of one type."""
-Record = tuple[bytes, bytes, int, bytes, int, float, float, int, Inputs | None, Mapping[str, Array] | None, int]
+_LOOK_EVERY = 16
+Values = Mapping[str, Array] | None
+Record = tuple[bytes, bytes, int, bytes, int, float, float, int, Values, Values, int]
 """A request that is on no page: what `Part.about` has, inputs, outputs, bytes. A failed one has neither inputs nor
 outputs."""
 
@@ -25,26 +26,27 @@ outputs."""
 class Queue:
     """`pack`, `tear` and `put` are the event loop's, the others the writer's."""
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, names: Sequence[str], width: int) -> None:
         self.most_requests, self.most_bytes = MOST_REQUESTS, MOST_BYTES
-        self._names = names
+        self._new = partial(Page, names, width)
         self._lock = threading.Lock()
-        self._page = Page(names)
+        self._page = self._new()
         self._records: deque[Record] = deque()
         self._put = self._done = self._turned = 0
         self._wake = threading.Event()
 
-    def pack(self, request: Head, unit: bytes, status: int, at: float, seconds: float) -> bool:
+    def pack(self, request: Head, at: float, seconds: float) -> bool:
         """False: it is unlike the others on the page, or there is no room."""
-        if not self._room():
-            return False
         with self._lock:
-            return self._page.add(request, unit, status, at, seconds)
+            page = self._page
+            if (not page.count % _LOOK_EVERY or page.size > _MANY_BYTES) and not self._room():
+                return False
+            return page.add(request, at, seconds)
 
     def tear(self) -> int:
         """Throw the page away, for something broke off in the middle of it. The requests that are lost with it."""
         with self._lock:
-            torn, self._page = self._page, Page(self._names)
+            torn, self._page = self._page, self._new()
         return torn.count
 
     def put(self, record: Record) -> bool:
@@ -61,7 +63,7 @@ class Queue:
             page = self._page
             if not page.count:
                 return None
-            self._page = Page(self._names)
+            self._page = self._new()
             self._turned = page.size
         return page
 

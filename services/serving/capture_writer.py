@@ -115,7 +115,7 @@ class Writer:
 
     def _write(self, records: list[Record], now: float) -> None:
         try:
-            batches = self._columns.batches(parts(self._columns.names, records))
+            batches = self._columns.batches(parts(records))
         except Exception as odd:  # noqa: BLE001 - a model answers anything
             self._apart(records, now, odd)
         else:
@@ -167,7 +167,6 @@ class Writer:
         stream, self._stream = self._stream, None
         if stream is not None:
             stream.finish()
-            self._tidied = float("-inf")
 
     def _abandon(self) -> None:
         stream, self._stream = self._stream, None

@@ -70,7 +70,7 @@ class Bench:
     """A writer that runs when the test says so."""
 
     def __init__(self, root: Root, schema: Schema, replica: str = "r1") -> None:
-        self.root, self.counts, self.queue, self.now = root, Counts(), Queue(schema.names), 1000.0
+        self.root, self.counts, self.queue, self.now = root, Counts(), Queue(schema.names, 0), 1000.0
         self.applied: list[Any] = []
         columns = Columns(schema.fields, Source("7", DIGEST, replica))
         place = Place(root.path, DIGEST, replica)

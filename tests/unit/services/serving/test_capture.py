@@ -106,6 +106,12 @@ def test_a_request_is_kept_with_who_asked_and_what_was_answered(root: Any, inlin
     assert 0 <= first["seconds"] < 60
 
 
+def test_headers_of_any_length(root: Any) -> None:
+    headers = named("r" * 1000, x_user_id="u" * 100_000, x_lockgate_variant="v" * 100_000, x_lockgate_shadow="s" * 1000)
+    (found,) = Served(root).asked(({"inputs": [[1, 2]]}, headers))
+    assert (len(found["request_id"]), len(found["variant"]), found["kind"]) == (128, 128, "live")
+
+
 def npy(value: Any) -> bytes:
     file = io.BytesIO()
     np.save(file, value)
@@ -283,10 +289,10 @@ def test_a_disk_that_hangs_fills_the_queue_and_no_further(root: Any, monkeypatch
         return [first] + [await served.send(b'{"inputs": [[1, 2]]}', named(f"r-{i}")) for i in range(200)]
 
     assert set(asyncio.run(ask())) == {200}
-    assert served.metrics.dropped == 150
+    assert 130 <= served.metrics.dropped <= 150  # it is not counted at every request
     hangs.set()
     served.core.close()
-    assert len(root.rows()) == 51
+    assert len(root.rows()) == 201 - served.metrics.dropped
 
 
 def test_a_large_request_of_texts_is_kept_though_its_body_would_fill_the_queue(root: Any) -> None:
@@ -301,7 +307,7 @@ def test_nothing_that_is_queued_holds_a_body_or_a_batch(root: Any) -> None:
     signature = [{"type": "tensor", "name": "x", "tensor-spec": {"dtype": "float32", "shape": [-1, -1]}}]
     served = Served(root, inline_rows=0, signature=signature)
     kept: list[Any] = []
-    served.capture._queue.put = lambda record: kept.append(record) or True  # type: ignore[func-returns-value,method-assign,assignment]
+    served.capture._queue.put = lambda record: kept.append(record) or True  # type: ignore[func-returns-value,method-assign]
     served.asked(*(({"inputs": [[i, i]]}, named(str(i))) for i in range(8)))
     assert len(kept) == 8
     assert all(value.base is None for record in kept for values in record[8:10] for value in values.values())
@@ -309,10 +315,11 @@ def test_nothing_that_is_queued_holds_a_body_or_a_batch(root: Any) -> None:
 
 def test_texts_weigh_what_they_take_in_memory(root: Any) -> None:
     served = Served(root, lambda x: {"y": np.zeros(len(x["b"]))}, signature=MIXED)
-    served.capture._queue.most_bytes = 100_000
-    bodies = [({"inputs": {"a": [1], "b": ["e" * 15_000]}}, named(str(i))) for i in range(10)]
-    found = served.asked(*bodies)
-    assert (len(found), served.metrics.dropped) == (2, 8)
+    served.capture._queue.most_bytes = 5 * 2**20
+    body = _bytes({"inputs": {"a": [1], "b": ["e" * 60_000]}})
+    found = served.asked(*((body, named(str(i))) for i in range(40)))
+    assert len(found) + served.metrics.dropped == 40
+    assert len(found) == 22  # at four bytes a character
 
 
 def test_the_module_does_not_load_arrow() -> None:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lockgate.services.serving.capture_files import Stream
+
 
 def ids(root: Any) -> list[str]:
     return [row["request_id"] for row in root.rows()]
@@ -149,6 +151,7 @@ def test_a_disk_that_fills_up_in_the_middle(bench: Any, make: Any) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert bench.counts.seen["dropped"] == 9
+    assert ids(bench.root) == ["before"]  # without a torn end
     bench.tick(make.record("after", outputs=wide), after=61)
     assert sorted(ids(bench.root)) == ["after", "before"]
     assert bench.root.names() == ["r1.arrows", "r1.parquet"]  # what was written before the disk was full is Parquet
@@ -171,12 +174,21 @@ def test_one_odd_value_costs_its_own_request_only(bench: Any, make: Any, caplog:
     assert caplog.text.count("no column can hold") == 1
 
 
-def test_a_value_never_gets_into_the_log(make: Any, root: Any, caplog: pytest.LogCaptureFixture) -> None:
-    """Arrow's sentences name the value that it could not convert."""
+def test_a_value_never_gets_into_the_log(
+    make: Any, root: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sentences of libraries name the value that they could not convert."""
     from lockgate.services.serving.schema import Schema
 
     bench = make.Bench(root, Schema.of([{"type": "long", "name": "x"}]))
     bench.tick(make.record(inputs={"x": np.array(["planted-secret"], object)}))
     assert bench.counts.seen["dropped"] == 1
-    assert caplog.text
+
+    def refuses(_self: Stream, _batches: list[Any]) -> int:
+        raise ValueError("planted-secret is no number")
+
+    monkeypatch.setattr(Stream, "write", refuses)
+    bench.tick(make.record(inputs={"x": np.array([1])}))
+    assert bench.counts.seen["dropped"] == 2
+    assert len(caplog.messages) == 2
     assert "planted" not in caplog.text
