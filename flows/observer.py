@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +16,8 @@ from lockgate.monitoring.measurement import Reading
 from lockgate.monitoring.prometheus import Prometheus, fill
 from lockgate.rollout.gates import Compare, Disagreement, PredictionDrift, Query
 from lockgate.rollout.ports import Observed, Observer
+
+_LOG = logging.getLogger("lockgate.observer")
 
 
 class Observation(Observer):
@@ -40,13 +43,18 @@ class Observation(Observer):
 
     def observe(self, step: int, since: float, now: float) -> Observed:
         """See `Observer.observe`."""
-        readings = self._readings.taken(now)
+        readings = self._readings.taken(step, now)
         if not self._compared and not self._drifts:
             return Observed(readings=readings)
         if self._answers is None or self._step != step:  # after a restart too, what was counted is not read again
             self._step = step
             self._answers = Answers(self._capture, *self._digests, self._compared, self._drifts, since)
-        came = self._answers.came(now)
+        try:
+            came = self._answers.came(now)
+        except Exception as odd:  # noqa: BLE001 - a model answers anything: its gates are blind, and traffic is still driven
+            _LOG.exception("the captured answers cannot be compared")
+            why = f"the captured answers cannot be compared ({type(odd).__name__}); the controller's log says why"
+            return Observed(readings=readings, blind=dict.fromkeys((*self._compared, *self._drifts), why))
         return Observed(came.pairs, came.spreads, readings, came.blind)
 
     def examples(self) -> list[Example]:
@@ -67,6 +75,7 @@ class _Readings:
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="queries") if self._gates else None
         self._asked: dict[str, Future[Reading]] = {}
         self._last: dict[str, float] = {}
+        self._step = -1
         values = {
             "variant": "candidate",
             "name": spec.name,
@@ -75,8 +84,10 @@ class _Readings:
         }
         self._queries = {name: fill(gate.query, values) for name, gate in self._gates.items()}
 
-    def taken(self, now: float) -> dict[str, Reading]:
-        """What has been answered since the last call; asks again where it is time."""
+    def taken(self, step: int, now: float) -> dict[str, Reading]:
+        """What has been answered in this step since the last call; asks again where it is time."""
+        if step != self._step:  # what was asked before says nothing of it
+            self._step, self._asked, self._last = step, {}, {}
         found = {name: asked.result() for name, asked in self._asked.items() if asked.done()}
         for name in found:
             del self._asked[name]

@@ -20,7 +20,7 @@ from lockgate.rollout.analysis.forecast import seconds_needed
 from lockgate.rollout.analysis.forecast_traffic import Traffic
 from lockgate.rollout.gates import Disagreement, PredictionDrift, Query
 from lockgate.rollout.profile import PROFILES
-from lockgate.rollout.spec import RolloutSpec
+from lockgate.rollout.spec import RolloutSpec, ShadowStep
 
 _SEED = 1
 
@@ -49,7 +49,20 @@ def rehearse(
 def _replay(
     spec: RolloutSpec, it: Captured, shuffles: int, *, real: bool = False, fault: Fault | None = None
 ) -> Replayed:
-    return Replay(spec, Draws(it, shuffles, _SEED, real=real, fault=fault)).run()
+    return Replay(_as_captured(spec, it), Draws(it, shuffles, _SEED, real=real, fault=fault)).run()
+
+
+def _as_captured(spec: RolloutSpec, it: Captured) -> RolloutSpec:
+    """Where stable answered nothing twice, its noise is not waited for."""
+    if any(of.echoed.any() for of in it.pairs.values()):
+        return spec
+    quiet = [
+        step.model_copy(update={"shadow": step.shadow.model_copy(update={"echo": 0.0})})
+        if isinstance(step, ShadowStep)
+        else step
+        for step in spec.steps
+    ]
+    return spec.model_copy(update={"steps": tuple(quiet)})
 
 
 def _too_little(spec: RolloutSpec, it: Captured) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from lockgate.flows.capture import configure
 from lockgate.flows.home import Home, home
 from lockgate.flows.spec import Spec
 from lockgate.registry.words import Registry
@@ -56,7 +55,7 @@ def world(spec: Spec, where: Home | None = None) -> Iterator[World]:
             where,
             store,
             MlflowRegistry(where.models),
-            LocalPlatform(where.replicas(spec.name), spec.service.ready_within, capture=configure(where, spec)),
+            LocalPlatform(where.replicas(spec.name), spec.service.ready_within, capture=where.capture(spec.name)),
             router,
             EnvoySource(router),
         )

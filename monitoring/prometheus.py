@@ -67,7 +67,7 @@ class Prometheus:
             body = self._body(response)
         try:
             answer = json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             answer = None
         if isinstance(answer, dict) and answer.get("status") == "success" and response.is_success:
             return answer.get("data")

@@ -29,7 +29,7 @@ def _url(value: str) -> str:
     at = urlsplit(value)
     if at.scheme not in ("http", "https") or not at.hostname:
         raise ValueError(f"{value!r} is not an address of a server; write it like http://127.0.0.1:9090")
-    return value.rstrip("/")
+    return value  # as it was written: what came from the environment is known by its text
 
 
 Url = Annotated[str, AfterValidator(_url), WithJsonSchema({"type": "string", "pattern": "^https?://.+"})]

@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import reduce
 
 from lockgate.rollout.advance import advance, routes
-from lockgate.rollout.analysis.analysis import Analysis, blind
+from lockgate.rollout.analysis.analysis import Analysis, Evidence, blind
 from lockgate.rollout.errors import Fenced, RouterDown, SourceDown
 from lockgate.rollout.ports import MetricSource, Nothing, Observer, Router
 from lockgate.rollout.progress import Progress, begun
 from lockgate.rollout.state import Happening, Judged, State
 from lockgate.rollout.store import Event, Rollout, Store
-from lockgate.rollout.verdict import Verdict
+from lockgate.rollout.verdict import GONE, Verdict
 from lockgate.rollout.words import Endpoint, Outcome, Phase
 
 LEASE = 15.0
@@ -72,7 +73,7 @@ class Controller:
         if state.phase.stepping:
             progress = self._store.progress(self.rollout.id)
             if progress is None or progress.index != state.step:
-                evidence = progress.evidence if progress else self._analysis.begin()
+                evidence = progress.evidence if progress else self._evidence()
                 with suppress(SourceDown):  # the next tick begins the step instead
                     seen = self._source.measure()
                     self._store.save_progress(self.rollout.id, begun(state.step, now, seen, evidence, self._servers()))
@@ -91,7 +92,7 @@ class Controller:
 
     def _judge(self, progress: Progress, state: State, now: float) -> Verdict:
         """The verdict with what came since the last look, where one is due; else what it was."""
-        if progress.verdict is not None and not progress.due(now):
+        if progress.verdict is not None and progress.verdict.reason != GONE and not progress.due(now):
             return self._alive(progress.verdict)
         step = self.rollout.spec.steps[state.step]
         try:
@@ -113,7 +114,11 @@ class Controller:
         """Old counts promote nothing dead."""
         if self._sides()["candidate"] or verdict.outcome is Outcome.FAIL:
             return verdict
-        return replace(verdict, outcome=Outcome.ERROR, reason="no replica of the candidate is up")
+        return replace(verdict, outcome=Outcome.ERROR, reason=GONE)
+
+    def _evidence(self) -> Evidence:
+        """From the log: what is kept beside it is not there, or cannot be read."""
+        return reduce(self._analysis.look, self._store.looks(self.rollout.id), self._analysis.begin())
 
     def _servers(self) -> tuple[str, ...]:
         return tuple(sorted(str(endpoint) for side in self._sides().values() for endpoint in side))

@@ -51,7 +51,12 @@ class Latency(_Section):
 
 
 def _check_limits(gate: ErrorRate | Latency) -> None:
-    both = [name for name in ("margin", "slack") if name in gate.model_fields_set]
+    # What is stored has every field in it: only a value of the user's own is a contradiction.
+    both = [
+        name
+        for name in ("margin", "slack")
+        if name in gate.model_fields_set and getattr(gate, name) != type(gate).model_fields[name].default
+    ]
     if gate.max is not None and both:
         raise ValueError(f"max: an absolute limit does not look at stable; leave out {' and '.join(both)}, or max")
 

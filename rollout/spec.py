@@ -253,11 +253,26 @@ class RolloutSpec(_Section):
     def _answers_to_compare(self) -> Self:
         """Answers are compared where both sides answer the same requests."""
         if any(isinstance(step, ShadowStep) for step in self.steps):
-            return self
+            return self._something_to_decide()
         for name, gate in self.gates.items():
             if isinstance(gate, Disagreement):
                 raise ValueError(
                     f"gates.{name}: answers are compared in a shadow step, and there is none; begin the steps with"
                     " `shadow: {percent: 100}`, or leave this gate out"
+                )
+        return self
+
+    def _something_to_decide(self) -> Self:
+        """Where answers are all that is judged, a canary is decided only by what a shadow proved before it."""
+        if not all(isinstance(gate, Disagreement) for gate in self.gates.values()):
+            return self
+        proven = False
+        for index, step in enumerate(self.steps):
+            if isinstance(step, ShadowStep):
+                proven = proven or step.shadow.until == "decided"
+            elif step.canary.until == "decided" and not proven:
+                raise ValueError(
+                    f"steps[{index}].canary: no gate can decide it, for answers are compared in shadow steps only; add"
+                    " a gate like `errors: {metric: error_rate}`, or begin with a shadow that lasts `until: decided`"
                 )
         return self

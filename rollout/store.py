@@ -189,11 +189,16 @@ class Store:
         return str(row["owner"]) if row and row["until"] >= now else ""
 
     def save_progress(self, rollout_id: str, value: Progress, look: Look | None = None) -> None:
-        """Record a look, and what is known with it: both or neither. Raises `Fenced` when another one looked first."""
+        """Record a look, and what is known with it: both or neither.
+
+        Raises `Fenced` when another controller looked first: what was known before is not written back.
+        """
         document = json.loads(_PROGRESS.dump_json(value))  # dump_python would leave infinity as it is
         number = value.evidence.looks
         try:
             with self._engine.begin() as db:
+                if _looks(db, rollout_id) > number:
+                    raise Fenced(f"another controller has looked at {rollout_id} since")
                 if look is not None:
                     seen = json.loads(_LOOK.dump_json(look))
                     db.execute(insert(looks).values(rollout=rollout_id, number=number, at=look.at, document=seen))
@@ -233,8 +238,15 @@ class Store:
         return _progress(row["document"]) if row else None
 
 
+def _looks(db: Connection, rollout_id: str) -> int:
+    """How many looks the progress that is kept is made of."""
+    query = select(progress.c.document).where(progress.c.rollout == rollout_id).with_for_update()
+    document = db.execute(query).scalar() or {}
+    return int((document.get("evidence") or {}).get("looks", 0))
+
+
 def _progress(document: Any) -> Progress | None:
-    """None for one that an earlier version of Lockgate wrote: its step begins its counts anew."""
+    """None for one that an earlier version of Lockgate wrote: the evidence is computed anew from the looks."""
     try:
         return _PROGRESS.validate_python(document)
     except ValidationError:

@@ -58,6 +58,9 @@ class Verdict:
     """How many looks of the rollout it is made of; 0 when there was nothing to look at."""
 
 
+GONE = "no replica of the candidate is up"
+"""Why a verdict is set aside: what was counted before promotes nothing dead."""
+
 _SEVERITY = (Outcome.PASS, Outcome.UNDECIDED, Outcome.ERROR, Outcome.FAIL)
 
 

@@ -44,7 +44,10 @@ def compared(table: Any, ids: Sequence[str], gates: Mapping[str, Disagreement]) 
 def _digests(table: Any) -> tuple[str, str]:
     """Of stable and of the candidate: the last ones that answered live requests and copies."""
     last: dict[str, tuple[Any, str]] = {}
-    for at, kind, digest in zip(*(table.column(name).to_pylist() for name in ("at", "kind", "digest")), strict=True):
+    names = ("at", "kind", "digest", "variant")
+    for at, kind, digest, variant in zip(*(table.column(name).to_pylist() for name in names), strict=True):
+        if kind == "live" and variant not in ("stable", ""):
+            continue  # the candidate's own, in a canary
         if digest and at is not None and (kind not in last or last[kind][0] <= at):
             last[kind] = at, digest
     return last["live"][1] if "live" in last else "", last["shadow"][1] if "shadow" in last else ""

@@ -99,6 +99,10 @@ class Answers:
             return 0, 0
         try:
             ours, theirs = gathered(met.stable, name, "stable"), gathered(met.other, name, who)
+            # An answer beside none differs; where both are missing, nothing was captured of either.
+            alone = int((ours.present != theirs.present).sum())
+            if alone and not (ours.present & theirs.present).any():
+                return alone, alone
             rows = kept_answers(ours, theirs)
             ours, theirs = ours.take(rows), theirs.take(rows)
             found = compare(ours, theirs, how)
@@ -106,7 +110,7 @@ class Answers:
             raise Incomparable(f"output {name!r} {reason}") from reason
         if who != "stable":
             self._examples.note(gate, met.take(rows.tolist()), (ours, theirs), found)
-        return len(rows), int(found.differ.sum())
+        return len(rows) + alone, int(found.differ.sum()) + alone
 
     def _tried(self, gate: str, look: Callable[[], _Found | None]) -> _Found | None:
         try:

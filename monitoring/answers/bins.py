@@ -45,6 +45,8 @@ class Bins:
             return (0,) * len(self.names)
         if answers.numeric != self.like.numeric:
             raise Incomparable("is text in some answers and numbers in others; let both sides answer the same kind")
+        if answers.ragged and not self.like.ragged:
+            raise Incomparable("has rows of one length from stable at first and of several in later answers")
         if not self.like.ragged and answers.shape != self.like.shape:
             shapes = f"{list(self.like.shape)} from stable at first and {list(answers.shape)} in later answers"
             raise Incomparable(f"has shape {shapes} for each row; compare another output")

@@ -60,10 +60,11 @@ class Predictions:
         self._first += [ours] if ours else []
         if sum(len(side.at) for side in self._first) < _FIRST:
             return None
-        first = _Side(
-            stacked([side.answers for side in self._first]), np.concatenate([side.at for side in self._first])
-        ).take(np.arange(_FIRST))
-        self._bins, self._after, self._first = fixed(first.answers), float(first.at.max()), []
+        sides, self._first = self._first, []  # answers that do not go together are not kept for ever
+        first = _Side(stacked([side.answers for side in sides]), np.concatenate([side.at for side in sides])).take(
+            np.arange(_FIRST)
+        )
+        self._bins, self._after = fixed(first.answers), float(first.at.max())
         return self._bins
 
 

@@ -12,7 +12,7 @@ from lockgate.rollout.analysis.kinds import (
     LEAST_TO_FAIL,
     LEAST_TO_PASS,
     PASS,
-    Z95,
+    Z99,
     Terms,
     at_the_look,
     at_the_step,
@@ -22,6 +22,8 @@ from lockgate.rollout.analysis.seen import Seen
 from lockgate.rollout.analysis.told import Told, disagreement_sentence, gate_verdict
 from lockgate.rollout.gates import Disagreement
 from lockgate.rollout.verdict import GateVerdict
+
+_LEAST_ECHOES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +91,12 @@ class DisagreementKind:
         return proven * (state.differing > (self._gate.max + noise) * state.compared)
 
     def _noise(self, state: Answers) -> tuple[Array, Array]:
-        """The interval of stable's own disagreement; none when nothing was asked twice."""
+        """The interval of stable's own disagreement; none where nothing is asked twice."""
         effect = self._terms.profile.design_effect
-        low, high = bets.interval(state.echoes_differing / effect, state.echoed / effect, Z95)
-        return low, np.where(state.echoed > 0, high, 0.0)
+        low, high = bets.interval(state.echoes_differing / effect, state.echoed / effect, Z99)
+        # The first few say little, and somebody looks at them every second: until there are enough, anything may be.
+        known = np.where(state.echoed >= _LEAST_ECHOES, high, 1.0)
+        return low, known if self._terms.echoes else np.zeros_like(high)
 
     def outcomes(self, state: Answers) -> Array:
         safe = self._terms.safe(bets.log_capital(state.safety)) * (state.compared >= LEAST_TO_PASS)

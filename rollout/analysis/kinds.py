@@ -12,7 +12,7 @@ from lockgate.rollout.analysis.bets import Array, Bets, started
 from lockgate.rollout.analysis.seen import Seen
 from lockgate.rollout.gates import Query
 from lockgate.rollout.profile import PROFILES, Profile
-from lockgate.rollout.spec import RolloutSpec
+from lockgate.rollout.spec import RolloutSpec, ShadowStep
 from lockgate.rollout.verdict import GateVerdict
 
 FAIL, UNDECIDED, PASS = -1.0, 0.0, 1.0
@@ -35,6 +35,8 @@ class Terms:
     votes: int
     """Gates that share alpha: all but queries, which are not statistics."""
     steps: int
+    echoes: bool = True
+    """Whether stable answers some requests twice, so that its own noise becomes known."""
 
     @property
     def fails_from(self) -> float:
@@ -54,7 +56,8 @@ class Terms:
 
 def terms_of(spec: RolloutSpec) -> Terms:
     votes = sum(not isinstance(gate, Query) for gate in spec.gates.values())
-    return Terms(PROFILES[spec.profile], max(1, votes), len(spec.steps))
+    echoes = any(isinstance(step, ShadowStep) and step.shadow.echo for step in spec.steps)
+    return Terms(PROFILES[spec.profile], max(1, votes), len(spec.steps), echoes)
 
 
 def at_the_step(harm: Bets, terms: Terms) -> Bets:

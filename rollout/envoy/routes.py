@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from lockgate.rollout.envoy.clusters import (
     CANDIDATE,
     CANDIDATE_FB,
@@ -26,6 +28,7 @@ _VALUE = r"\1"
 
 def route_configuration(traffic: Traffic, routes: Routes) -> list[Resource]:
     mirror = _mirrors(routes)
+    live = {"request_headers_to_remove": [SHADOW_HEADER]}
     by_user = _split(traffic, routes, traffic.sticky.header)
     by_request = _split(traffic, routes, "x-request-id")
     host = {
@@ -33,12 +36,11 @@ def route_configuration(traffic: Traffic, routes: Routes) -> list[Resource]:
         "domains": ["*"],
         # Envoy's default of 1 MiB leaves larger bodies without a second attempt, unless the buffer filter raises it.
         "request_body_buffer_limit": traffic.max_body,
-        "request_headers_to_remove": [SHADOW_HEADER],
         "routes": [
             _forced(traffic, CANDIDATE, to=CANDIDATE if routes.candidate else STABLE),
             _forced(traffic, STABLE, to=STABLE),
-            {"name": _BY_USER, "match": _with_header(traffic.sticky.header), "route": by_user | mirror},
-            {"name": "by-request", "match": {"prefix": "/"}, "route": by_request | mirror},
+            {"name": _BY_USER, "match": _with_header(traffic.sticky.header), "route": by_user | mirror, **live},
+            {"name": "by-request", "match": {"prefix": "/"}, "route": by_request | mirror, **live},
         ],
     }
     return [
@@ -109,7 +111,7 @@ def _forced(traffic: Traffic, wanted: str, *, to: str) -> Resource:
         "name": f"force-{wanted}",
         "match": {"prefix": "/", "headers": [{"name": traffic.force.header, "string_match": {"exact": wanted}}]},
         "route": {"cluster": cluster, "timeout": duration(traffic.timeout)},
-        **_named(to),
+        **_named(to, [_header(SHADOW_HEADER, "forced")]),
     }
 
 
@@ -117,9 +119,9 @@ def _with_header(name: str) -> Resource:
     return {"prefix": "/", "headers": [{"name": name, "string_match": {"safe_regex": {"regex": ".+"}}}]}
 
 
-def _named(variant: str) -> Resource:
+def _named(variant: str, marks: Sequence[Resource] = ()) -> Resource:
     header = _header(VARIANT_HEADER, variant)
-    return {"request_headers_to_add": [header], "response_headers_to_add": [header]}
+    return {"request_headers_to_add": [header, *marks], "response_headers_to_add": [header]}
 
 
 def _header(key: str, value: str) -> Resource:

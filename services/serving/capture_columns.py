@@ -17,7 +17,7 @@ from .capture_queue import Record
 from .capture_settings import Settings
 from .fields import Field
 
-_KINDS = ["live", "shadow", "echo"]
+_KINDS = ["live", "shadow", "echo", "forced"]
 _USERS = 8192
 """Whose hashes are remembered."""
 

@@ -174,7 +174,7 @@ def _batches(stream: Path) -> Iterator[Any]:
             reader = pa.ipc.open_stream(source)
             while True:
                 batch = reader.read_next_batch()
-                batch.validate()
+                batch.validate(full=True)  # a damaged one would end the process
                 yield batch
         except (StopIteration, pa.ArrowInvalid, OSError):
             return

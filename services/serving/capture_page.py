@@ -20,7 +20,7 @@ MOST_ROWS = 64
 """Of one request."""
 LARGEST = 64 * 2**10
 """Bytes of one value of one row; a larger one is not kept."""
-KINDS = {b"": 0, b"1": 1, b"echo": 2}
+KINDS = {b"": 0, b"1": 1, b"echo": 2, b"forced": 3}
 OBJECT = 64
 """Bytes of a small object in memory."""
 _HEAD = struct.Struct("<HHHBdfI")

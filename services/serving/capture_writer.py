@@ -175,9 +175,9 @@ class Writer:
                 stream.abandon()
 
     def _tidy(self, settings: Settings) -> None:
+        self._guarded(lambda: retain(self._place.root, settings.keep, settings.max_size, time.time()))
         if settings.sample:
             leftovers(self._place.folder)
-        retain(self._place.root, settings.keep, settings.max_size, time.time())
 
     def _guarded(self, step: Callable[[], None]) -> None:
         try:

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import pytest
+
 from lockgate.flows.observer import Observation
 from lockgate.flows.spec import Spec
 from lockgate.monitoring.measurement import Reading
@@ -119,3 +121,24 @@ def test_gates_on_counters_ask_for_nothing(tmp_path: Path) -> None:
     with Observation(spec("http://127.0.0.1:9", errors={"metric": "error_rate"}), FACTS, tmp_path) as seen:
         observed = seen.observe(0, 0.0, 1.0)
     assert (observed.pairs, observed.spreads, observed.readings, observed.blind) == ({}, {}, {}, {})
+
+
+def test_what_was_asked_in_another_step_says_nothing_of_this_one(tmp_path: Path) -> None:
+    asked: list[str] = []
+    with prometheus(asked) as url, Observation(spec(url, slo=QUERY), FACTS, tmp_path) as seen:
+        seen.observe(0, 0.0, 100.0)
+        until(lambda: len(asked) == 1)
+        assert seen.observe(1, 0.0, 100.5).readings == {}
+        assert until(lambda: seen.observe(1, 0.0, 101.0).readings) == {"slo": Reading(0.25)}
+    assert len(asked) == 2
+
+
+def test_answers_that_break_the_comparison_blind_their_gates_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gates = {"same": {"metric": "disagreement"}, "scores": {"metric": "prediction_drift"}}
+    with Observation(spec("http://127.0.0.1:9", **gates), FACTS, tmp_path) as seen:
+        monkeypatch.setattr("lockgate.monitoring.answers.answers.Answers.came", lambda *_: 1 / 0)
+        blind = seen.observe(0, 0.0, 1.0).blind
+    assert set(blind) == {"same", "scores"}
+    assert "ZeroDivisionError" in blind["same"]

@@ -12,6 +12,7 @@ from threading import Barrier
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from lockgate.rollout.advance import fold
 from lockgate.rollout.controller import LEASE, Controller
@@ -234,6 +235,22 @@ class TestMeasurementsAreLost:
         assert progress is not None
         assert (progress.step.stable.requests, progress.step.candidate.requests) == (760, 40)
         assert progress.step.stable.latency.total == 760
+
+
+class TestWhatIsKeptIsLost:
+    def test_evidence_is_computed_anew_from_the_looks(self, drive: Drive) -> None:
+        """An earlier version's progress cannot be read, or its row is gone: the log has every look."""
+        drive.until(Phase.PROGRESSING, step=1)
+        drive.tick()
+        before = drive.store.progress(drive.rollout.id)
+        assert before is not None
+        with drive.store._engine.begin() as db:
+            db.execute(text("delete from lockgate_progress"))
+        drive.tick(0)
+        after = drive.store.progress(drive.rollout.id)
+        assert after is not None
+        assert after.evidence == before.evidence
+        drive.until(Phase.PROMOTING)
 
 
 class TestTheDataPlaneDiffers:

@@ -297,6 +297,35 @@ class TestLooks:
         assert (progress := store.progress(rollout.id)) is not None
         assert progress.at == 1.0
 
+    def test_what_was_known_before_is_not_written_back(self, store: Store, rollout_of: RolloutOf) -> None:
+        """A controller that slept while another one looked on."""
+        rollout = rollout_of()
+        store.open(rollout, 0.0)
+        store.save_progress(rollout.id, Progress(0, 7.0, Evidence(looks=7)), self.look(7.0))
+        with pytest.raises(Fenced, match="has looked at"):
+            store.save_progress(rollout.id, Progress(0, 8.0, Evidence(looks=2)))
+        assert (progress := store.progress(rollout.id)) is not None
+        assert progress.evidence.looks == 7
+
+
+@pytest.mark.parametrize(
+    "gate",
+    [
+        {"metric": "error_rate", "max": "1%"},
+        {"metric": "latency", "max": "80ms"},
+        {"metric": "latency", "quantile": 0.5, "margin": "5%", "slack": "1ms"},
+        {"metric": "disagreement", "compare": {"by": "function", "function": "a.b:c"}},
+        {"metric": "prediction_drift", "output": "score"},
+        {"query": "up", "min": 1.0},
+    ],
+)
+def test_a_rollout_with_any_gate_is_read_back(store: Store, rollout_of: RolloutOf, gate: dict[str, Any]) -> None:
+    steps = [{"shadow": {"percent": 100}}]
+    spec = RolloutSpec.model_validate({"steps": steps, "gates": {"a": gate}})
+    rollout = rollout_of(spec)
+    store.open(rollout, 0.0)
+    assert store.rollout(rollout.id).spec == spec
+
 
 def test_a_note_is_kept_in_place_of_the_one_before(store: Store, rollout_of: RolloutOf) -> None:
     rollout = rollout_of()

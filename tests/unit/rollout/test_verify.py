@@ -101,3 +101,22 @@ def test_a_state_that_does_not_follow_is_found(store: Store, finished: Rollout) 
     events[-1] = replace(events[-1], state=replace(events[-1].state, phase=Phase.PROMOTING))
     *_, last = verify(finished.spec, events, store.looks(finished.id))
     assert last.wrong == ("the events before lead to rolling_back, and the log says promoting",)
+
+
+def test_an_overall_outcome_that_its_gates_do_not_bear_out_is_found(store: Store, finished: Rollout) -> None:
+    events = store.events(finished.id)
+    index = next(i for i, e in enumerate(events) if isinstance(e.happening, Judged))
+    verdict = events[index].happening.verdict  # type: ignore[union-attr]
+    for forged in (
+        replace(verdict, outcome=Outcome.ERROR, reason="because"),
+        replace(verdict, requests=verdict.requests + 1),
+        replace(verdict, looks=0, gates=()),
+    ):
+        changed = [*events]
+        changed[index] = replace(events[index], happening=Judged(forged))
+        assert list(verify(finished.spec, changed, store.looks(finished.id)))[index].wrong
+
+
+def test_a_log_without_its_beginning_is_said_and_no_error(store: Store, finished: Rollout) -> None:
+    checks = list(verify(finished.spec, store.events(finished.id)[1:], store.looks(finished.id)))
+    assert any("the rollout is pending" in sentence for sentence in checks[0].wrong)

@@ -227,7 +227,7 @@ class TestBlind:
         answered("stable", ["a", "b"], {"tokens": pa.array([[1, 2, 3], [1]])})
         answered("candidate", ["a", "b"], {"tokens": pa.array([[1, 2, 3, 4], [1]])})
         came = watching().came(0.0)
-        assert (came.pairs["same"], came.blind) == (Pairs(2, 1), {})
+        assert (came.pairs["same"], came.blind) == (Pairs(1), {})
 
     def test_text_from_one_side(self, answered: Make, watching: Make) -> None:
         answered("stable", ["a"], {"label": [1]})
@@ -237,13 +237,20 @@ class TestBlind:
     def test_answers_that_were_not_kept(self, answered: Make, watching: Make) -> None:
         answered("stable", ["a"], {"label": [1]})
         answered("candidate", ["a"], {"label": pa.nulls(1, pa.int64())})
+        answered("stable", ["b"], {"label": pa.nulls(1, pa.int64())})
+        answered("candidate", ["b"], {"label": pa.nulls(1, pa.int64())})
+        assert watching().came(0.0).pairs["same"] == Pairs(1, 1)
+
+    def test_where_nothing_was_kept(self, answered: Make, watching: Make) -> None:
+        for side in ("stable", "candidate"):
+            answered(side, ["a"], {"label": pa.nulls(1, pa.int64())})
         assert "64 KiB" in watching().came(0.0).blind["same"]
 
-    def test_one_answer_that_was_not_kept_is_no_pair(self, answered: Make, watching: Make) -> None:
+    def test_an_answer_beside_none_differs(self, answered: Make, watching: Make) -> None:
         answered("stable", ["a", "b"], {"v": pa.array([[1.0, 2.0], None], pa.list_(pa.float64(), 2))})
         answered("candidate", ["a", "b"], {"v": np.array([[1.0, 2.0], [5.0, 5.0]])})
         came = watching().came(0.0)
-        assert (came.pairs["same"], came.blind) == (Pairs(1), {})
+        assert (came.pairs["same"], came.blind) == (Pairs(2, 1), {})
 
     def test_copies_whose_originals_are_missing(self, answered: Make, watching: Make) -> None:
         watch = watching()

@@ -99,23 +99,23 @@ BAD = {
 @pytest.mark.parametrize("name", list(GATES))
 class TestBlind:
     def test_a_source_that_says_nothing_is_an_error_until_it_speaks(self, judge_of: JudgeOf, name: str) -> None:
-        judge = judge_of({"shadow": {"percent": 100}}, **{name: GATES[name]})
+        judge = judge_of({"shadow": {"percent": 100, "echo": 0}}, **{name: GATES[name]})
         verdict = judge.sees(Look(0, 0.0, blind={name: "no capture to be read"}))
         assert (verdict.outcome, verdict.reason) == (ERROR, f"{name}: error, no capture to be read")
         assert judge.sees(Look(0, 0.0, **SPOKEN[name])).outcome is UNDECIDED
 
     def test_what_has_failed_stays_failed(self, judge_of: JudgeOf, name: str) -> None:
-        judge = judge_of({"shadow": {"percent": 100}}, **{name: GATES[name]})
+        judge = judge_of({"shadow": {"percent": 100, "echo": 0}}, **{name: GATES[name]})
         judge.sees(Look(0, 0.0, **BAD[name]), Look(0, 0.0, blind={name: "gone"}))
         assert judge.gate(name).outcome is FAIL
 
     def test_nor_does_silence_hide_what_fails_in_the_same_look(self, judge_of: JudgeOf, name: str) -> None:
-        judge = judge_of({"shadow": {"percent": 100}}, **{name: GATES[name]})
+        judge = judge_of({"shadow": {"percent": 100, "echo": 0}}, **{name: GATES[name]})
         judge.sees(Look(0, 0.0, blind={name: "gone"}, **BAD[name]))
         assert judge.gate(name).outcome is FAIL
 
     def test_the_other_gates_go_on(self, judge_of: JudgeOf, name: str) -> None:
-        judge = judge_of({"shadow": {"percent": 100}}, **GATES)
+        judge = judge_of({"shadow": {"percent": 100, "echo": 0}}, **GATES)
         verdict = judge.sees(Look(0, 0.0, blind={name: "gone"}))
         assert [g.gate for g in verdict.gates if g.outcome is ERROR] == [name]
 
