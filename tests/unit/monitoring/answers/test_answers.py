@@ -227,7 +227,7 @@ class TestBlind:
         answered("stable", ["a", "b"], {"tokens": pa.array([[1, 2, 3], [1]])})
         answered("candidate", ["a", "b"], {"tokens": pa.array([[1, 2, 3, 4], [1]])})
         came = watching().came(0.0)
-        assert (came.pairs["same"], came.blind) == (Pairs(1), {})
+        assert (came.pairs["same"], came.blind) == (Pairs(2, 1), {})
 
     def test_text_from_one_side(self, answered: Make, watching: Make) -> None:
         answered("stable", ["a"], {"label": [1]})
