@@ -11,9 +11,11 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
 
+from lockgate.flows import report
+from lockgate.flows.observer import Observation
 from lockgate.flows.outbox import Outbox
 from lockgate.flows.release import bento_of, tidy
 from lockgate.flows.world import World
@@ -77,9 +79,11 @@ def drive(world: World, rollout: Rollout, me: str, watch: Watcher, *, outbox: Ou
     facts = world.store.last(rollout.id).state.facts  # what was built does not change any more
     healer = Healer(world, facts)
     with Outbox() if outbox is None else nullcontext(outbox) as out:
-        controller = Controller(rollout, world.store, world.router, world.source, lambda: world.sides(facts))
         try:
-            return _loop(_Drive(world, rollout, controller, healer, out), me, watch)
+            with Observation(world.spec, facts, world.home.capture(world.spec.name)) as seen:
+                sources = world.source, seen
+                controller = Controller(rollout, world.store, world.router, sources, lambda: world.sides(facts))
+                return _loop(_Drive(world, rollout, controller, healer, out, seen), me, watch)
         finally:
             healer.join()
             world.store.release(rollout.id, me)
@@ -92,7 +96,9 @@ class _Drive:
     controller: Controller
     healer: Healer
     outbox: Outbox
+    observation: Observation
     noted: str = ""
+    shown: list[dict[str, Any]] = field(default_factory=list)
 
 
 def _loop(d: _Drive, me: str, watch: Watcher) -> State:
@@ -109,6 +115,7 @@ def _loop(d: _Drive, me: str, watch: Watcher) -> State:
                 raise
         else:
             _note(d, event.state)
+            _keep_examples(d)
             watch(event, d.world.store.progress(d.rollout.id))
             if event.state.phase.over:
                 _clear(d)
@@ -162,6 +169,14 @@ def _clear(d: _Drive) -> None:
     d.healer.join()
     tidy(d.world)
     d.world.store.close_rollout(d.rollout.id, time.time())
+
+
+def _keep_examples(d: _Drive) -> None:
+    """The worst disagreements, for people to look at."""
+    examples = [asdict(example) for example in d.observation.examples()]
+    if examples and examples != d.shown:
+        d.world.store.note(d.rollout.id, report.DISAGREEMENTS, examples)
+        d.shown = examples
 
 
 def _note(d: _Drive, state: State) -> None:

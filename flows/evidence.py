@@ -12,6 +12,7 @@ from lockgate.rollout.progress import Progress
 from lockgate.rollout.store import Event, Rollout, Store
 
 _WITHIN = 10.0
+_SHOWN = 5
 _EVERY = 10.0
 """Seconds between two tables of the same step: each is a version of the artifact in Prefect's database."""
 
@@ -83,7 +84,16 @@ def markdown(status: dict[str, Any], events: list[dict[str, Any]]) -> str:
         f" | {_cell(e.get('comment') or e['reason'])} |"
         for e in events
     ]
-    return head + "\n".join(rows) + "\n"
+    return head + "\n".join(rows) + "\n" + _disagreements(status["disagreements"])
+
+
+def _disagreements(examples: list[dict[str, Any]]) -> str:
+    """The worst disagreements of the shadow's answers with stable's."""
+    if not examples:
+        return ""
+    head = "\n## Answers that differ most\n\n| gate | request | stable | candidate | inputs |\n|---|---|---|---|---|\n"
+    keys = ("gate", "request_id", "stable", "candidate", "inputs")
+    return head + "\n".join(f"| {' | '.join(_cell(str(e[key])) for key in keys)} |" for e in examples[:_SHOWN]) + "\n"
 
 
 def _cell(text: str) -> str:

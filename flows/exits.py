@@ -24,6 +24,8 @@ class Exit(IntEnum):
     """The candidate cannot be served: not there, no signature, parity, not ready."""
     BUSY = 13
     """Somebody else drives the rollout, or the model has another open one."""
+    NOT_VERIFIED = 14
+    """A rollout's log does not bear out what was decided."""
 
 
 _BY_ERROR: tuple[tuple[type[Exception], Exit], ...] = (

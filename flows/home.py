@@ -5,6 +5,7 @@ models/                downloaded model versions, by digest
 artifacts/             compiled models, by digest
 <name>/router/         Envoy's files, logs and socket of one spec
 <name>/replicas/       that spec's replicas
+<name>/capture/        what they keep of the live traffic
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ class Home:
 
     def replicas(self, name: str) -> Path:
         return self.root / name / "replicas"
+
+    def capture(self, name: str) -> Path:
+        return self.root / name / "capture"
 
 
 def home() -> Home:

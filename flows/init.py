@@ -55,7 +55,11 @@ rollout:
   gates:                            # judged all the time; one that fails rolls back
     errors: {{metric: error_rate, margin: 0.5%}}
     latency: {{metric: latency, quantile: 0.99, margin: 20%}}
+    # more of them: disagreement of the shadow's answers, prediction_drift, PromQL queries; see docs/verdicts.md
   profile: default                  # fast, default or strict: how sure a verdict must be
+
+monitoring:
+  capture: {{sample: 100%, keep: 7d}} # what replicas keep of the traffic; 0% keeps nothing
 
 platform: {{kind: local}}
 """

@@ -11,7 +11,9 @@ from lockgate.flows.spec import Spec
 from lockgate.registry.quick import resolve_quickly
 from lockgate.registry.words import ModelVersion
 from lockgate.rollout.advance import label
-from lockgate.rollout.spec import PROFILES, CanaryStep, ErrorRate, Gate, Step
+from lockgate.rollout.gates import Disagreement, ErrorRate, Gate, Latency, PredictionDrift, Query
+from lockgate.rollout.profile import PROFILES
+from lockgate.rollout.spec import CanaryStep, Step
 
 
 def plan(spec: Spec) -> dict[str, Any]:
@@ -30,7 +32,7 @@ def plan(spec: Spec) -> dict[str, Any]:
         "steps": [_step(step) for step in spec.rollout.steps],
         "gates": {name: gate_in_words(gate) for name, gate in spec.rollout.gates.items()},
         "profile": spec.rollout.profile,
-        "alpha": PROFILES[spec.rollout.profile],
+        "alpha": PROFILES[spec.rollout.profile].alpha,
         "ports": {key: _port(getattr(spec.rollout.traffic, key)) for key in ("listen", "metrics")},
         "does": _does(stable, candidate),
     }
@@ -50,12 +52,29 @@ def versions(spec: Spec) -> tuple[ModelVersion, ModelVersion]:
 
 
 def gate_in_words(gate: Gate) -> str:
-    if isinstance(gate, ErrorRate):
-        return f"the candidate's share of failed requests is at most stable's + {gate.margin:.3g}"
-    return (
-        f"the candidate's p{gate.quantile * 100:g} latency is at most stable's + {gate.margin:.0%}"
-        f" + {gate.slack * 1000:g} ms"
-    )
+    match gate:
+        case ErrorRate(max=None):
+            return f"the candidate's share of failed requests is at most stable's + {gate.margin:.3g}"
+        case ErrorRate():
+            return f"the candidate's share of failed requests is at most {gate.max:.3g}"
+        case Latency(max=None):
+            return (
+                f"the candidate's p{gate.quantile * 100:g} latency is at most stable's + {gate.margin:.0%}"
+                f" + {gate.slack * 1000:g} ms"
+            )
+        case Latency():
+            return f"the candidate's p{gate.quantile * 100:g} latency is at most {(gate.max or 0) * 1000:g} ms"
+        case Disagreement():
+            return f"at most {gate.max:.3g} of the answers differ from stable's, beyond stable's own noise"
+        case PredictionDrift():
+            return f"the candidate's predictions are at most {gate.max:g} away from stable's"
+        case Query():
+            return f"{_limits(gate)}: {gate.query}"
+
+
+def _limits(gate: Query) -> str:
+    limits = {"at least": gate.min, "at most": gate.max}
+    return " and ".join(f"{words} {limit:g}" for words, limit in limits.items() if limit is not None)
 
 
 def _version(reference: str, version: ModelVersion) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 import psutil
 
 from lockgate.flows.build import build
+from lockgate.flows.capture import configure
 from lockgate.flows.errors import NothingToDo
 from lockgate.flows.stable import serving, stable_bento
 from lockgate.flows.world import World
@@ -76,6 +77,7 @@ def release(world: World, me: str, say: Say) -> Rollout:
     """
     rollout = world.store.open_of(world.spec.name) or _open(world, say)
     _same(world, rollout)
+    configure(world.home, world.spec)
     with leased(world, rollout, me):
         last = world.store.last(rollout.id)
         if last.state.phase is Phase.BUILDING:

@@ -14,6 +14,9 @@ from lockgate.rollout.store import Event, Rollout, Store
 from lockgate.rollout.verdict import Verdict
 from lockgate.rollout.words import WHOLE, Phase
 
+DISAGREEMENTS = "disagreements"
+"""The name under which the worst of them are kept."""
+
 
 def status(store: Store, rollout: Rollout, now: float | None = None) -> dict[str, Any]:
     """One rollout at this moment: its phase, its steps, the gates' numbers, and who drives it."""
@@ -40,6 +43,7 @@ def status(store: Store, rollout: Rollout, now: float | None = None) -> dict[str
         "gates": _gates(progress, state),
         "requests": progress.verdict.requests if progress and progress.verdict else 0,
         "facts": dict(state.facts),
+        "disagreements": store.noted(rollout.id, DISAGREEMENTS) or [],
     }
 
 

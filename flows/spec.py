@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
+from lockgate.monitoring.spec import MonitoringSpec
 from lockgate.monitoring.units import size_text
 from lockgate.registry.spec import ModelSpec
+from lockgate.rollout.gates import Disagreement, PredictionDrift, Query
 from lockgate.rollout.spec import RolloutSpec
 from lockgate.services.spec import ServiceSpec
 
@@ -39,6 +41,9 @@ class Spec(BaseModel):
     model: ModelSpec = Field(description="The registered model and the two versions that meet.")
     service: ServiceSpec = Field(default=ServiceSpec(), description="How a model version becomes a served bento.")
     rollout: RolloutSpec = Field(description="Who gets the traffic, step by step, and what must hold at each.")
+    monitoring: MonitoringSpec = Field(
+        default=MonitoringSpec(), description="What is kept of the live traffic, and where metrics are asked for."
+    )
     platform: Platform = Field(default=Platform(), description="Where replicas run.")
 
     _hidden: Mapping[str, str] = PrivateAttr(default_factory=dict)
@@ -63,6 +68,22 @@ class Spec(BaseModel):
                 f"{size_text(service.max_body)}; raise service.max_body or lower this"
             )
         return value
+
+    @model_validator(mode="after")
+    def _measured(self) -> Self:
+        """What the gates look at is there to be looked at."""
+        for name, gate in self.rollout.gates.items():
+            if isinstance(gate, Query) and self.monitoring.prometheus is None:
+                raise ValueError(
+                    f"rollout.gates.{name}: nobody to ask; name the Prometheus in monitoring.prometheus, like"
+                    " http://127.0.0.1:9090"
+                )
+            if isinstance(gate, Disagreement | PredictionDrift) and not self.monitoring.capture.sample:
+                raise ValueError(
+                    f"rollout.gates.{name}: answers are compared from the captured traffic, and"
+                    " monitoring.capture.sample is 0; raise it"
+                )
+        return self
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Self:

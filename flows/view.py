@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import Any
 
@@ -42,6 +43,8 @@ def rollout(status: dict[str, Any]) -> RenderableType:
     parts: list[RenderableType] = [head, _steps(status)]
     if status["gates"]:
         parts.append(gates(status["gates"]))
+    if status["disagreements"]:
+        parts.append(disagreements(status["disagreements"]))
     if status["reason"]:
         parts.append(Text(status["reason"], style="dim"))
     if phase in ("progressing", "waiting", "building") and not status["driven_by"]:
@@ -69,7 +72,7 @@ def gates(rows: list[dict[str, Any]]) -> Table:
         "gate", "verdict", "candidate", "stable", "limit", "requests", box=None, padding=(0, 2), pad_edge=True
     )
     for gate in rows:
-        show = percent if gate["metric"] == "error_rate" else milliseconds
+        show = _SHOW.get(gate["metric"], percent)
         table.add_row(
             gate["gate"],
             Text(gate["outcome"], style=_COLOUR.get(gate["outcome"], "")),
@@ -79,6 +82,16 @@ def gates(rows: list[dict[str, Any]]) -> Table:
     return table
 
 
+def disagreements(examples: list[dict[str, Any]]) -> Table:
+    """The answers that differ most, with what was asked."""
+    table = Table("differs most", "request", "stable", "candidate", "inputs", box=None, padding=(0, 2), pad_edge=True)
+    for example in examples[:_EXAMPLES]:
+        cells = (example["request_id"], *(json.dumps(example[key]) for key in ("stable", "candidate", "inputs")))
+        table.add_row(example["gate"], *(Text(cell, overflow="ellipsis", no_wrap=True) for cell in cells))
+    return table
+
+
+_EXAMPLES = 3
 _WIDE = 125
 _LESSER = ("rows/s", "same label", "size MB", "compile s")
 _OUTCOME = {"chosen": "bold green", "refused": "bold red", "lost": "red", "over a limit": "yellow", "skipped": "dim"}
@@ -106,6 +119,13 @@ def percent(value: float | None) -> str:
 
 def milliseconds(value: float | None) -> str:
     return "no data" if value is None else f"{value:.1f} ms"
+
+
+def plain(value: float | None) -> str:
+    return "no data" if value is None else f"{value:.4g}"
+
+
+_SHOW = {"latency": milliseconds, "query": plain}
 
 
 def events(lines: list[dict[str, Any]]) -> Table:

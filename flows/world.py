@@ -55,7 +55,7 @@ def world(spec: Spec, where: Home | None = None) -> Iterator[World]:
             where,
             store,
             MlflowRegistry(where.models),
-            LocalPlatform(where.replicas(spec.name), spec.service.ready_within),
+            LocalPlatform(where.replicas(spec.name), spec.service.ready_within, capture=where.capture(spec.name)),
             router,
             EnvoySource(router),
         )

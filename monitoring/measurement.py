@@ -93,3 +93,54 @@ def _sum(one: Histogram, other: Histogram) -> Histogram:
     if one.edges != other.edges:
         return other
     return replace(one, counts=tuple(a + b for a, b in zip(one.counts, other.counts, strict=True)))
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Requests that two replicas answered, one row of each: how many, and in how many of them the answers differ.
+
+    `compared`: stable and the candidate. `echoed`: stable and stable again, which measures its own noise.
+    """
+
+    compared: int = 0
+    differing: int = 0
+    echoed: int = 0
+    echoes_differing: int = 0
+
+    def plus(self, other: Pairs) -> Pairs:
+        return Pairs(
+            self.compared + other.compared,
+            self.differing + other.differing,
+            self.echoed + other.echoed,
+            self.echoes_differing + other.echoes_differing,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """How predictions are distributed, one row of each request: `counts[i]` fell into bin `i`, not cumulative.
+
+    `bins` name them, in their order: upper edges of scores, or labels. They are fixed before what they count.
+    """
+
+    bins: tuple[str, ...] = ()
+    stable: tuple[int, ...] = ()
+    candidate: tuple[int, ...] = ()
+
+    def plus(self, other: Spread) -> Spread:
+        """Of the same bins; where they differ, only the later ones."""
+        if self.bins != other.bins:
+            return other
+        return Spread(
+            self.bins,
+            tuple(a + b for a, b in zip(self.stable, other.stable, strict=True)),
+            tuple(a + b for a, b in zip(self.candidate, other.candidate, strict=True)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One measurement of a query: its value; None is an empty result, and `error` says why there was none."""
+
+    value: float | None = None
+    error: str = ""

@@ -147,6 +147,14 @@ Percent = Annotated[
     PlainSerializer(percent_text, when_used="json"),
     _number_or_percent(1, 100, "5%"),
 ]
+PercentOrNone = Annotated[
+    float,
+    BeforeValidator(percent),
+    Field(ge=0, le=100),
+    PlainSerializer(percent_text, when_used="json"),
+    _number_or_percent(0, 100, "5%"),
+]
+"""0 switches something off."""
 Bytes = Annotated[
     int,
     BeforeValidator(size),

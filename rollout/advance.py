@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from lockgate.rollout.errors import NotNow
+from lockgate.rollout.gates import Disagreement
 from lockgate.rollout.spec import CanaryStep, RolloutSpec, ShadowStep, Step
 from lockgate.rollout.state import Broke, Built, Commanded, Ending, Happening, Judged, Opened, Settled, State
 from lockgate.rollout.verdict import Verdict
@@ -56,7 +57,8 @@ def routes(spec: RolloutSpec, state: State, sides: Mapping[str, tuple[Endpoint, 
         return Routes(stable, candidate, weight=WHOLE, salt=salt)
     if state.phase.stepping:
         step = spec.steps[state.step]
-        return Routes(stable, candidate, weight=weight(step), mirror=mirror(step), salt=salt)
+        shares = {"weight": weight(step), "mirror": mirror(step), "echo": echo(spec, step)}
+        return Routes(stable, candidate, **shares, salt=salt)
     if state.phase is Phase.ROLLING_BACK:
         return Routes(stable, candidate, salt=salt)
     return Routes(stable, salt=salt)
@@ -68,6 +70,13 @@ def weight(step: Step) -> int:
 
 def mirror(step: Step) -> int:
     return round(step.shadow.percent * WHOLE / 100) if isinstance(step, ShadowStep) else 0
+
+
+def echo(spec: RolloutSpec, step: Step) -> int:
+    """Stable's noise is of use only to gates that compare answers."""
+    if isinstance(step, ShadowStep) and any(isinstance(gate, Disagreement) for gate in spec.gates.values()):
+        return round(step.shadow.echo * WHOLE / 100)
+    return 0
 
 
 def label(step: Step) -> str:

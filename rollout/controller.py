@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import reduce
 
 from lockgate.rollout.advance import advance, routes
+from lockgate.rollout.analysis.analysis import Analysis, Evidence, blind
 from lockgate.rollout.errors import Fenced, RouterDown, SourceDown
-from lockgate.rollout.judge import blind, judge
-from lockgate.rollout.ports import MetricSource, Router
+from lockgate.rollout.ports import MetricSource, Nothing, Observer, Router
 from lockgate.rollout.progress import Progress, begun
 from lockgate.rollout.state import Happening, Judged, State
 from lockgate.rollout.store import Event, Rollout, Store
-from lockgate.rollout.verdict import Verdict
+from lockgate.rollout.verdict import GONE, Verdict
 from lockgate.rollout.words import Endpoint, Outcome, Phase
 
 LEASE = 15.0
@@ -32,13 +33,19 @@ class Controller:
     """Drives one rollout. `sides` tells the endpoints of `stable` and `candidate` now."""
 
     def __init__(
-        self, rollout: Rollout, store: Store, router: Router, source: MetricSource, sides: Callable[[], Sides]
+        self,
+        rollout: Rollout,
+        store: Store,
+        router: Router,
+        sources: tuple[MetricSource, Observer] | MetricSource,
+        sides: Callable[[], Sides],
     ) -> None:
         self.rollout = rollout
         self._store = store
         self._router = router
-        self._source = source
+        self._source, self._observer = sources if isinstance(sources, tuple) else (sources, Nothing())
         self._sides = sides
+        self._analysis = Analysis(rollout.spec)
 
     def tick(self, owner: str, now: float) -> Event:
         """One turn of the loop; the state it left. Raises `Fenced` when somebody else drives this rollout."""
@@ -66,8 +73,10 @@ class Controller:
         if state.phase.stepping:
             progress = self._store.progress(self.rollout.id)
             if progress is None or progress.index != state.step:
+                evidence = progress.evidence if progress else self._evidence()
                 with suppress(SourceDown):  # the next tick begins the step instead
-                    self._store.save_progress(self.rollout.id, begun(state.step, now, self._source.measure()))
+                    seen = self._source.measure()
+                    self._store.save_progress(self.rollout.id, begun(state.step, now, seen, evidence, self._servers()))
 
     def _weigh(self, last: Event, now: float) -> Event:
         progress = self._store.progress(self.rollout.id)
@@ -75,19 +84,41 @@ class Controller:
             # Its timeout runs nevertheless: counts that never begin must not keep a rollout open for ever.
             verdict = blind(self.rollout.spec, "the step's counts have not begun")
         else:
-            verdict, progress = self._judge(progress, last.state, now)
-            self._store.save_progress(self.rollout.id, replace(progress, verdict=verdict))
+            verdict = self._judge(progress, last.state, now)
         happening = Judged(verdict)
         if advance(self.rollout.spec, last.state, happening, now) == last.state:
             return last  # the log holds what changed something; the numbers of the moment are in `progress`
         return self.record(last, happening, now)
 
-    def _judge(self, progress: Progress, state: State, now: float) -> tuple[Verdict, Progress]:
+    def _judge(self, progress: Progress, state: State, now: float) -> Verdict:
+        """The verdict with what came since the last look, where one is due; else what it was."""
+        if progress.verdict is not None and progress.verdict.reason != GONE and not progress.due(now):
+            return self._alive(progress.verdict)
+        step = self.rollout.spec.steps[state.step]
         try:
-            progress = progress.counted(now, self._source.measure())
+            seen = self._source.measure()
         except (SourceDown, RouterDown) as error:
-            return blind(self.rollout.spec, str(error)), progress
-        verdict = judge(self.rollout.spec, *progress.sides(self.rollout.spec.steps[state.step]))
-        if not self._sides()["candidate"] and verdict.outcome is not Outcome.FAIL:  # old counts promote nothing dead
-            verdict = replace(verdict, outcome=Outcome.ERROR, reason="no replica of the candidate is up")
-        return verdict, progress
+            verdict = blind(self.rollout.spec, str(error))
+            self._store.save_progress(self.rollout.id, replace(progress, verdict=verdict))
+            return verdict
+        observed = self._observer.observe(state.step, progress.at, now)
+        progress, warm = progress.warmed(now, self._servers(), self.rollout.spec.warm_up, step)
+        progress, look = progress.look(now, seen, observed, step)
+        evidence = self._analysis.look(progress.evidence, replace(look, warm=warm))
+        verdict = self._alive(self._analysis.verdict(evidence, state.step))
+        progress = replace(progress, evidence=evidence, verdict=verdict)
+        self._store.save_progress(self.rollout.id, progress, replace(look, warm=warm))
+        return verdict
+
+    def _alive(self, verdict: Verdict) -> Verdict:
+        """Old counts promote nothing dead."""
+        if self._sides()["candidate"] or verdict.outcome is Outcome.FAIL:
+            return verdict
+        return replace(verdict, outcome=Outcome.ERROR, reason=GONE)
+
+    def _evidence(self) -> Evidence:
+        """From the log: what is kept beside it is not there, or cannot be read."""
+        return reduce(self._analysis.look, self._store.looks(self.rollout.id), self._analysis.begin())
+
+    def _servers(self) -> tuple[str, ...]:
+        return tuple(sorted(str(endpoint) for side in self._sides().values() for endpoint in side))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
+from lockgate.monitoring.measurement import Pairs, Reading, Spread
 from lockgate.rollout.words import Counts, Routes
 
 
@@ -26,3 +29,27 @@ class MetricSource(Protocol):
 
     def measure(self) -> Counts:
         """Cumulative counts, read at one moment. Raises `SourceDown` when there are none to be had."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What came since the last look, by the names of the gates that asked for it. `blind`: why nothing did."""
+
+    pairs: Mapping[str, Pairs] = field(default_factory=dict)
+    spreads: Mapping[str, Spread] = field(default_factory=dict)
+    readings: Mapping[str, Reading] = field(default_factory=dict)
+    blind: Mapping[str, str] = field(default_factory=dict)
+
+
+class Observer(Protocol):
+    """Sees what the data plane's counters do not tell: answers, and what other sources measure."""
+
+    def observe(self, step: int, since: float, now: float) -> Observed:
+        """What came in this step since the last look, which ended at `since`. Never raises, and never waits long."""
+
+
+class Nothing(Observer):
+    """For gates that the data plane's counters are enough for."""
+
+    def observe(self, step: int, since: float, now: float) -> Observed:  # noqa: ARG002 - the port's
+        return Observed()

@@ -1,13 +1,20 @@
-"""What was counted in the step so far. Kept beside the log, not in it: it changes on every tick."""
+"""What was looked at so far. Kept beside the log, not in it: it changes with every look."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
 from lockgate.monitoring.measurement import Tally
-from lockgate.rollout.spec import ShadowStep, Step
+from lockgate.rollout.analysis.analysis import Evidence
+from lockgate.rollout.analysis.words import Look
+from lockgate.rollout.ports import Observed
+from lockgate.rollout.spec import ShadowStep, Step, WarmUp
 from lockgate.rollout.verdict import Verdict
-from lockgate.rollout.words import Counts
+from lockgate.rollout.words import Counts, Replica
+
+SHORTEST, LONGEST = 1.0, 30.0
+"""Seconds between two looks."""
+_OF_THE_STEP = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,26 +22,83 @@ class Progress:
     """`seen` is what the data plane's counters said last, `step` what came since the step's routes were applied."""
 
     index: int
-    """The step these counts belong to; -1 before the first."""
+    """The step these counts belong to."""
     at: float
+    """Of the last look, in unix seconds."""
+    evidence: Evidence
     seen: Counts = Counts()
     step: Counts = Counts()
     verdict: Verdict | None = None
+    began: float = 0.0
+    """When the step's routes were applied."""
+    cold_since: float = 0.0
+    cold_from: int = 0
+    """When the warm-up began, and what the candidate had answered in the step by then."""
+    servers: tuple[str, ...] = ()
+    """Addresses of both sides' replicas at the last look."""
 
-    def counted(self, now: float, seen: Counts) -> Progress:
-        """With the counts that came since the last look; a counter that was reset loses nothing."""
-        step = Counts(
-            stable=self.step.stable.plus(seen.stable.since(self.seen.stable)),
-            candidate=self.step.candidate.plus(seen.candidate.since(self.seen.candidate)),
-            shadow=self.step.shadow.plus(seen.shadow.since(self.seen.shadow)),
+    def due(self, now: float) -> bool:
+        """Looks are a second apart at first, and then ever farther: a week is not sixty times ten thousand of them.
+
+        A clock that was set back holds nothing up.
+        """
+        pause = min(LONGEST, max(SHORTEST, (self.at - self.began) * _OF_THE_STEP))
+        return not 0 <= now - self.at < pause * 0.9
+
+    def look(self, now: float, seen: Counts, observed: Observed, step: Step) -> tuple[Progress, Look]:
+        """With what came since the last look; a counter that was reset loses nothing."""
+        came = Counts(
+            stable=seen.stable.since(self.seen.stable),
+            candidate=seen.candidate.since(self.seen.candidate),
+            shadow=seen.shadow.since(self.seen.shadow),
         )
-        return replace(self, at=now, seen=seen, step=step)
+        total = Counts(
+            stable=self.step.stable.plus(came.stable),
+            candidate=self.step.candidate.plus(came.candidate),
+            shadow=self.step.shadow.plus(came.shadow),
+        )
+        look = Look(
+            step=self.index,
+            at=now,
+            stable=came.stable,
+            candidate=_candidate(came, step),
+            replicas=tuple((r.requests, r.errors) for r in _since(seen.replicas, self.seen.replicas)),
+            pairs=observed.pairs,
+            spreads=observed.spreads,
+            readings=observed.readings,
+            blind=observed.blind,
+        )
+        return replace(self, at=now, seen=seen, step=total), look
 
-    def sides(self, step: Step) -> tuple[Tally, Tally]:
-        """What stable and the candidate answered in this step; in shadow, the candidate answers the copies."""
-        return self.step.stable, self.step.shadow if isinstance(step, ShadowStep) else self.step.candidate
+    def warmed(self, now: float, servers: tuple[str, ...], rule: WarmUp, step: Step) -> tuple[Progress, bool]:
+        """Whether latencies count by now: the warm-up begins anew when a replica came."""
+        it = replace(self, servers=servers)
+        if set(servers) - set(self.servers):
+            it = replace(it, cold_since=now, cold_from=self.answered(step))
+        answered = it.answered(step) - it.cold_from
+        return it, answered >= rule.requests or not 0 <= now - it.cold_since < rule.duration
+
+    def answered(self, step: Step) -> int:
+        return _candidate(self.step, step).requests
 
 
-def begun(index: int, now: float, seen: Counts) -> Progress:
+def begun(index: int, now: float, seen: Counts, evidence: Evidence, servers: tuple[str, ...] = ()) -> Progress:
     """A step whose routes have just been applied: what was counted until now belongs to the one before."""
-    return Progress(index, now, seen)
+    return Progress(index, now, evidence, seen, began=now, cold_since=now, servers=servers)
+
+
+def _candidate(counts: Counts, step: Step) -> Tally:
+    """In shadow, the candidate answers the copies."""
+    return counts.shadow if isinstance(step, ShadowStep) else counts.candidate
+
+
+def _since(now: tuple[Replica, ...], earlier: tuple[Replica, ...]) -> list[Replica]:
+    """What each replica that is still there ended; one that is new, or was reset, counts from nothing."""
+    before = {r.address: r for r in earlier}
+    came = []
+    for it in now:
+        then = before.get(it.address, Replica(it.address))
+        if it.requests < then.requests or it.errors < then.errors:
+            then = Replica(it.address)
+        came.append(Replica(it.address, it.requests - then.requests, it.errors - then.errors))
+    return came

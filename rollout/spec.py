@@ -19,7 +19,8 @@ from pydantic import (
     model_validator,
 )
 
-from lockgate.monitoring.units import Bytes, Margin, Percent, Seconds, Share, seconds_text
+from lockgate.monitoring.units import Bytes, Percent, PercentOrNone, Seconds, seconds_text
+from lockgate.rollout.gates import Disagreement, Gate, GateName
 
 
 class _Section(BaseModel):
@@ -139,6 +140,13 @@ class Shadow(_Step):
     """A copy of live requests goes to the candidate; its answers are thrown away."""
 
     percent: Percent = Field(default=100.0, description="Share of live requests that are copied.")
+    echo: PercentOrNone = Field(
+        default=10.0,
+        description=(
+            "Share of live requests that stable answers twice, where a gate compares answers: stable's own noise is no"
+            " disagreement."
+        ),
+    )
 
 
 class Canary(_Step):
@@ -157,22 +165,6 @@ class CanaryStep(_Section):
     """A step that serves."""
 
     canary: Canary = Field(description="Live requests are answered by the candidate.")
-
-
-class ErrorRate(_Section):
-    """Fails when the candidate's share of failed requests exceeds stable's by more than the margin."""
-
-    metric: Literal["error_rate"] = Field(description="What is measured.")
-    margin: Share = Field(default=0.005, description="Tolerated harm, as a difference of shares.")
-
-
-class Latency(_Section):
-    """Fails when the candidate's quantile exceeds stable's by more than the margin."""
-
-    metric: Literal["latency"] = Field(description="What is measured.")
-    quantile: float = Field(default=0.99, gt=0, lt=1, description="Which quantile of the latencies is compared.")
-    margin: Margin = Field(default=0.2, description="Tolerated harm, relative to stable's quantile.")
-    slack: Seconds = Field(default=0.002, description="And this much, for models that answer in a few milliseconds.")
 
 
 _KINDS = ("shadow", "canary")
@@ -209,7 +201,6 @@ def _kind(value: object) -> str:
     return "shadow" if isinstance(value, ShadowStep) else "canary"
 
 
-Gate = Annotated[ErrorRate | Latency, Field(discriminator="metric")]
 Step = Annotated[
     Annotated[ShadowStep, Tag("shadow")] | Annotated[CanaryStep, Tag("canary")],
     Discriminator(_kind),
@@ -217,17 +208,14 @@ Step = Annotated[
 ]
 
 
-def _gate_name(value: str) -> str:
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", value):
-        raise ValueError("a gate's name starts with a lowercase letter and goes on with those, digits and '_'")
-    return value
+class WarmUp(_Section):
+    """The first requests after a step's routes are on, or after a replica of either side came: they prove no slowness.
 
+    It ends with whichever comes first.
+    """
 
-GateName = Annotated[
-    str, AfterValidator(_gate_name), WithJsonSchema({"type": "string", "pattern": "^[a-z][a-z0-9_]*$"})
-]
-
-PROFILES = {"fast": 0.05, "default": 0.05, "strict": 0.01}
+    requests: int = Field(default=100, ge=0, description="Requests that the candidate answers first.")
+    duration: Seconds = Field(default=30.0, description="Or this long.")
 
 
 class RolloutSpec(_Section):
@@ -243,8 +231,9 @@ class RolloutSpec(_Section):
         json_schema_extra={"additionalProperties": False},
     )
     profile: Literal["fast", "default", "strict"] = Field(
-        default="default", description="How sure a verdict must be: alpha 0.05, 0.05 or 0.01."
+        default="default", description="How sure a verdict must be: alpha 0.05, 0.05 or 0.01; see docs/verdicts.md."
     )
+    warm_up: WarmUp = Field(default=WarmUp(), description="Latencies that are left out of every latency gate.")
 
     @model_validator(mode="after")
     def _rising(self) -> Self:
@@ -258,4 +247,32 @@ class RolloutSpec(_Section):
                         f"{step.canary.weight:g} follows {before:g}"
                     )
                 before = step.canary.weight
+        return self
+
+    @model_validator(mode="after")
+    def _answers_to_compare(self) -> Self:
+        """Answers are compared where both sides answer the same requests."""
+        if any(isinstance(step, ShadowStep) for step in self.steps):
+            return self._something_to_decide()
+        for name, gate in self.gates.items():
+            if isinstance(gate, Disagreement):
+                raise ValueError(
+                    f"gates.{name}: answers are compared in a shadow step, and there is none; begin the steps with"
+                    " `shadow: {percent: 100}`, or leave this gate out"
+                )
+        return self
+
+    def _something_to_decide(self) -> Self:
+        """Where answers are all that is judged, a canary is decided only by what a shadow proved before it."""
+        if not all(isinstance(gate, Disagreement) for gate in self.gates.values()):
+            return self
+        proven = False
+        for index, step in enumerate(self.steps):
+            if isinstance(step, ShadowStep):
+                proven = proven or step.shadow.until == "decided"
+            elif step.canary.until == "decided" and not proven:
+                raise ValueError(
+                    f"steps[{index}].canary: no gate can decide it, for answers are compared in shadow steps only; add"
+                    " a gate like `errors: {metric: error_rate}`, or begin with a shadow that lasts `until: decided`"
+                )
         return self

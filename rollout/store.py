@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import (
     Connection,
     Engine,
@@ -30,14 +30,16 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from lockgate.rollout.advance import advance
+from lockgate.rollout.analysis.words import Look
 from lockgate.rollout.errors import AlreadyOpen, Fenced, NoRollout, StoreDown
 from lockgate.rollout.progress import Progress
 from lockgate.rollout.spec import RolloutSpec
 from lockgate.rollout.state import HAPPENING, STATE, Happening, Opened, State
-from lockgate.rollout.tables import METADATA, events, leases, progress, rollouts
+from lockgate.rollout.tables import METADATA, events, leases, looks, notes, progress, rollouts
 
 _TRIES = 20
 _PROGRESS: TypeAdapter[Progress] = TypeAdapter(Progress)
+_LOOK: TypeAdapter[Look] = TypeAdapter(Look)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,19 +188,69 @@ class Store:
             row = db.execute(select(leases).where(leases.c.rollout == rollout_id)).mappings().first()
         return str(row["owner"]) if row and row["until"] >= now else ""
 
-    def save_progress(self, rollout_id: str, value: Progress) -> None:
+    def save_progress(self, rollout_id: str, value: Progress, look: Look | None = None) -> None:
+        """Record a look, and what is known with it: both or neither.
+
+        Raises `Fenced` when another controller looked first: what was known before is not written back.
+        """
         document = json.loads(_PROGRESS.dump_json(value))  # dump_python would leave infinity as it is
+        number = value.evidence.looks
+        try:
+            with self._engine.begin() as db:
+                if _looks(db, rollout_id) > number:
+                    raise Fenced(f"another controller has looked at {rollout_id} since")
+                if look is not None:
+                    seen = json.loads(_LOOK.dump_json(look))
+                    db.execute(insert(looks).values(rollout=rollout_id, number=number, at=look.at, document=seen))
+                done = db.execute(update(progress).where(progress.c.rollout == rollout_id).values(document=document))
+                if not done.rowcount:
+                    db.execute(insert(progress).values(rollout=rollout_id, document=document))
+        except IntegrityError as error:
+            if look is not None:
+                raise Fenced(f"another controller recorded look {number} of {rollout_id} first") from error
+            # Whoever else inserted the row at this moment has counted as much as we have: theirs stands.
+
+    def looks(self, rollout_id: str) -> Iterator[Look]:
+        """In their order."""
+        query = select(looks.c.document).where(looks.c.rollout == rollout_id).order_by(looks.c.number)
+        with self._engine.connect() as db:
+            for row in db.execute(query.execution_options(yield_per=500)):
+                yield _LOOK.validate_python(row[0])
+
+    def note(self, rollout_id: str, name: str, document: Any) -> None:
+        """Keep something to show, in place of what was kept by this name."""
+        at = (notes.c.rollout == rollout_id) & (notes.c.name == name)
         with self._engine.begin() as db:
-            done = db.execute(update(progress).where(progress.c.rollout == rollout_id).values(document=document))
+            done = db.execute(update(notes).where(at).values(document=document))
         if not done.rowcount:
-            # Whoever else inserts the row at this moment has counted as much as we have: theirs stands.
-            with suppress(IntegrityError), self._engine.begin() as db:
-                db.execute(insert(progress).values(rollout=rollout_id, document=document))
+            with suppress(IntegrityError), self._engine.begin() as db:  # else somebody else's is as good
+                db.execute(insert(notes).values(rollout=rollout_id, name=name, document=document))
+
+    def noted(self, rollout_id: str, name: str) -> Any:
+        """What was kept by this name; None when nothing was."""
+        query = select(notes.c.document).where((notes.c.rollout == rollout_id) & (notes.c.name == name))
+        with self._engine.begin() as db:
+            return db.execute(query).scalar()
 
     def progress(self, rollout_id: str) -> Progress | None:
         with self._engine.begin() as db:
             row = db.execute(select(progress).where(progress.c.rollout == rollout_id)).mappings().first()
-        return _PROGRESS.validate_python(row["document"]) if row else None
+        return _progress(row["document"]) if row else None
+
+
+def _looks(db: Connection, rollout_id: str) -> int:
+    """How many looks the progress that is kept is made of."""
+    query = select(progress.c.document).where(progress.c.rollout == rollout_id).with_for_update()
+    document = db.execute(query).scalar() or {}
+    return int((document.get("evidence") or {}).get("looks", 0))
+
+
+def _progress(document: Any) -> Progress | None:
+    """None for one that an earlier version of Lockgate wrote: the evidence is computed anew from the looks."""
+    try:
+        return _PROGRESS.validate_python(document)
+    except ValidationError:
+        return None
 
 
 def _create_tables(engine: Engine) -> None:

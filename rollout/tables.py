@@ -43,3 +43,22 @@ events = Table(
 leases = Table("lockgate_leases", METADATA, _of(), Column("owner", String(255)), Column("until", Float, nullable=False))
 
 progress = Table("lockgate_progress", METADATA, _of(), Column("document", JSON, nullable=False))
+
+looks = Table(
+    "lockgate_looks",
+    METADATA,
+    _of(),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("at", Float, nullable=False),
+    Column("document", JSON, nullable=False),
+)
+"""What every verdict was made of, look by look: part of the log."""
+
+notes = Table(
+    "lockgate_notes",
+    METADATA,
+    _of(),
+    Column("name", String(64), primary_key=True),
+    Column("document", JSON, nullable=False),
+)
+"""What people are shown beside the verdicts, like the worst disagreements. No decision is made of them."""

@@ -11,8 +11,9 @@ from lockgate.rollout.words import Outcome
 class GateVerdict:
     """One gate's word, with its numbers.
 
-    Units of `candidate`, `stable` and `limit` are the metric's own: a share of requests for error_rate,
-    milliseconds for latency.
+    Units of `candidate`, `stable` and `limit` are the metric's own: a share of requests for error_rate, milliseconds
+    for latency, a share of answers for disagreement (stable's is its own noise), a distance from 0 to 1 for
+    prediction_drift, and whatever a query measures.
     """
 
     gate: str
@@ -31,9 +32,15 @@ class GateVerdict:
     """Evidence that it is not, as an e-value; `pass` from `passes_from` on."""
     sentence: str
     fails_from: float = 0.0
-    """Gates times steps over alpha: the chance of a false `fail` is spent over all of them."""
+    """Gates over alpha: the chance of a false `fail` is spent over all of them."""
     passes_from: float = 0.0
     """One over alpha: every gate must pass, so nothing is divided."""
+    design_effect: float = 1.0
+    """What the logarithms of both were divided by in the last look: requests are not independent."""
+    share: float = 0.0
+    """The gate's part of alpha; 0 for a query, whose readings are counted: `harm` and `safety` are those counts."""
+    votes: bool = True
+    """False where it has nothing to say: answers are compared in shadow steps only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +54,12 @@ class Verdict:
     alpha: float
     """Chance of a false `fail` that is allowed over the whole rollout."""
     reason: str = ""
+    looks: int = 0
+    """How many looks of the rollout it is made of; 0 when there was nothing to look at."""
 
+
+GONE = "no replica of the candidate is up"
+"""Why a verdict is set aside: what was counted before promotes nothing dead."""
 
 _SEVERITY = (Outcome.PASS, Outcome.UNDECIDED, Outcome.ERROR, Outcome.FAIL)
 

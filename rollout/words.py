@@ -56,7 +56,8 @@ class Routes:
     """The split of traffic. Shares are in ten-thousandths of the live requests.
 
     `weight` of them are answered by the candidate; of the others, none are. `mirror` of all live requests are
-    copied to the candidate, whose answers are thrown away. `salt` decides which users fall to the candidate: with
+    copied to the candidate, whose answers are thrown away; `echo` of them are copied to stable itself, which measures
+    how often stable's answers differ from stable's. `salt` decides which users fall to the candidate: with
     the same salt, a larger weight only moves users from stable to candidate.
     """
 
@@ -64,7 +65,17 @@ class Routes:
     candidate: tuple[Endpoint, ...] = ()
     weight: int = 0
     mirror: int = 0
+    echo: int = 0
     salt: str = "lockgate"
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """Requests that one of stable's replicas ended since the data plane knows it, and those of them that failed."""
+
+    address: str
+    requests: int = 0
+    errors: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,3 +85,5 @@ class Counts:
     stable: Tally = Tally()
     candidate: Tally = Tally()
     shadow: Tally = Tally()
+    replicas: tuple[Replica, ...] = ()
+    """Of stable, by address."""

@@ -28,11 +28,13 @@ class LocalPlatform(Platform):
     """Keeps its records under `home`, so that a later process adopts what this one started.
 
     `ready_within` and `stop_within` are seconds: for a start to become ready, and for a stop to finish what it answers.
+    `capture`: the folder where the replicas that it starts keep what they answer.
     """
 
-    def __init__(self, home: Path, ready_within: float, stop_within: float = 20.0) -> None:
+    def __init__(self, home: Path, ready_within: float, stop_within: float = 20.0, capture: Path | None = None) -> None:
         self._records = Records(home.resolve())
         self._ready_within, self._stop_within = ready_within, stop_within
+        self._capture = {processes.CAPTURE: str(capture.resolve())} if capture else {}
 
     def start(self, bento: Bento, count: int) -> Sequence[Replica]:
         """As `Platform.start`; replicas beyond `count` run on until somebody stops them."""
@@ -61,7 +63,8 @@ class LocalPlatform(Platform):
         record = self._records.open(bento, bentoml_home())
         try:
             folder, log = self._records.folder(record.id), self._records.log(record.id)
-            process = processes.serve(bento.tag, record.port, folder, log, record.id)
+            about = {processes.MARK: record.id, **self._capture}
+            process = processes.serve(bento.tag, record.port, folder, log, about)
             record = replace(record, pid=process.pid, created=process.create_time())
             self._records.write(record)
         except BaseException:

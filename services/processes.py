@@ -11,23 +11,28 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import psutil
 
 MARK = "LOCKGATE_REPLICA"
+CAPTURE = "LOCKGATE_CAPTURE"
+"""Names the folder where a replica keeps what it answers; without it, it keeps nothing."""
 _LAST_LOOKS = 5
 _OUR_CHILDREN: list[subprocess.Popen[bytes]] = []
 """Kept so that nobody warns about a child that runs on: that is what it is for."""
 
 
-def serve(tag: str, port: int, folder: Path, log: Path, replica: str) -> psutil.Process:
-    """`bentoml serve` in a session of its own, writing to `log`; it outlives this process."""
+def serve(tag: str, port: int, folder: Path, log: Path, about: Mapping[str, str]) -> psutil.Process:
+    """`bentoml serve` in a session of its own, writing to `log`; it outlives this process.
+
+    `about` are variables of its environment: `MARK`, without which it is lost, and `CAPTURE`.
+    """
     command = [sys.executable, "-m", "bentoml", "serve", tag, "--host", "127.0.0.1", "--port", str(port)]
     environment = {
-        **os.environ,
-        MARK: replica,
+        **{name: value for name, value in os.environ.items() if name not in (MARK, CAPTURE)},
+        **about,
         "BENTOML_HOME": str(folder / "bentoml"),
         "TMPDIR": str(folder / "tmp"),
         "BENTOML_DO_NOT_TRACK": "True",

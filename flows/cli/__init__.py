@@ -16,6 +16,7 @@ _COMMANDS = {
     "validate": "Check a spec and show every mistake in it.",
     "schema": "Print the JSON schema that editors complete from.",
     "plan": "Show what a run would do, before anything is touched.",
+    "rehearse": "Replay captured traffic through the spec and its judge, offline.",
     "compile": "Compile, prove and measure every candidate; show the table.",
     "up": "Serve the stable version behind the router, without a rollout.",
     "run": "Roll the candidate out, or resume the open rollout, to its end.",
@@ -23,6 +24,7 @@ _COMMANDS = {
     "sweep": "Resume rollouts that nobody drives, once.",
     "status": "Show rollouts: steps, weights, gates with their numbers.",
     "history": "Show what happened to a model's rollouts, and why.",
+    "verify": "Compute every verdict of a rollout anew from its log.",
     "promote": "End the steps by hand: the candidate gets all traffic.",
     "abort": "End the rollout by hand: all traffic back to stable.",
     "pause": "Stay at the present step; gates still roll back.",
@@ -68,6 +70,7 @@ def cli() -> None:
     Start with:  lockgate init MODEL, then lockgate plan, then lockgate run
     Exit codes:  0 promoted or done    2 bad spec or usage     10 rolled back      12 candidate refused
                  1 unexpected error    3 a part is missing     11 undecided        13 driven by somebody else
+                 14 a log does not hold
     """  # noqa: D301 - click's own mark for a paragraph that keeps its lines
 
 

@@ -1,8 +1,8 @@
 """The two sides as Envoy clusters.
 
-`stable`, `candidate` and `shadow` hold endpoints. What requests are routed to is a composite of them, so that each
-purpose has counters of its own: `candidate_fb` is the candidate with stable behind it, and `forced_*` are for testers,
-whose requests are no evidence.
+`stable`, `candidate`, `shadow` and `echo` hold endpoints; copies go to the last two. What requests are routed to is a
+composite of them, so that each purpose has counters of its own: `candidate_fb` is the candidate with stable behind it,
+and `forced_*` are for testers, whose requests are no evidence.
 
 There is no outlier ejection: an ejected candidate's requests would be answered by stable at the first attempt and
 counted as the candidate's successes. What the candidate fails costs a client at most `failover.deadline`, until the
@@ -23,10 +23,11 @@ STABLE = "stable"
 CANDIDATE = "candidate"
 CANDIDATE_FB = "candidate_fb"
 SHADOW = "shadow"
+ECHO = "echo"
 FORCED_STABLE = "forced_stable"
 FORCED_CANDIDATE = "forced_candidate"
 
-ENDPOINT_CLUSTERS = {STABLE: STABLE, CANDIDATE: CANDIDATE, SHADOW: CANDIDATE}
+ENDPOINT_CLUSTERS = {STABLE: STABLE, CANDIDATE: CANDIDATE, SHADOW: CANDIDATE, ECHO: STABLE}
 """Clusters that hold endpoints, and whose endpoints they hold."""
 
 _HTTP = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -51,7 +52,8 @@ def clusters(traffic: Traffic, at: Folder) -> list[Resource]:
     return [
         _endpoints_cluster(STABLE, at, _LIVE_LIMITS, retry=_RETRY_LOST),
         _endpoints_cluster(CANDIDATE, at, _LIVE_LIMITS, stream=_deadline(traffic)),
-        _shadow(traffic, at),
+        _copies(SHADOW, traffic, at),
+        _copies(ECHO, traffic, at),
         _composite(CANDIDATE_FB, [CANDIDATE, STABLE], _FAILOVER),
         _composite(FORCED_STABLE, [STABLE], _RETRY_LOST),
         _composite(FORCED_CANDIDATE, [CANDIDATE, STABLE], _FAILOVER),
@@ -90,12 +92,12 @@ def _deadline(traffic: Traffic) -> Resource:
     return {"max_stream_duration": duration(traffic.failover.deadline)}
 
 
-def _shadow(traffic: Traffic, at: Folder) -> Resource:
-    shadow = _endpoints_cluster(SHADOW, at, _SHADOW_LIMITS, stream=_deadline(traffic))
-    # A copy is streamed beside the original: what does not fit here waits for the shadow to read, and the client with
+def _copies(name: str, traffic: Traffic, at: Folder) -> Resource:
+    copies = _endpoints_cluster(name, at, _SHADOW_LIMITS, stream=_deadline(traffic))
+    # A copy is streamed beside the original: what does not fit here waits for the other to read, and the client with
     # it. The buffer filter hands bodies on whole, which avoids that today; this holds without it too.
-    shadow["per_connection_buffer_limit_bytes"] = traffic.max_body + 2**20
-    return shadow
+    copies["per_connection_buffer_limit_bytes"] = traffic.max_body + 2**20
+    return copies
 
 
 def _composite(name: str, members: list[str], retry: Resource) -> Resource:

@@ -88,12 +88,12 @@ class EnvoyRouter:
         served = [one["route_config"] for one in dump.get("configs", []) if one["route_config"]["name"] == ROUTES]
         if not served:
             raise RouterDown(f"the router in {self.at.path} serves no routes; stop it and start it again")
-        weight, mirror, salt = split_of(served[0])
+        weight, mirror, echo, salt = split_of(served[0])
         hosts = {
             one["name"]: one.get("host_statuses", [])
             for one in self.admin.json("/clusters?format=json")["cluster_statuses"]
         }
-        return Routes(_hosts(hosts[STABLE]), _hosts(hosts[CANDIDATE]), weight, mirror, salt)
+        return Routes(_hosts(hosts[STABLE]), _hosts(hosts[CANDIDATE]), weight, mirror, echo, salt)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -174,10 +174,10 @@ def _check(routes: Routes) -> None:
     """Refuse what Envoy would accept and answer with 503."""
     if not routes.stable:
         raise RouterRefused("routes without an endpoint for stable would fail every request; name at least one")
-    for name, share in (("weight", routes.weight), ("mirror", routes.mirror)):
+    for name, share in (("weight", routes.weight), ("mirror", routes.mirror), ("echo", routes.echo)):
         if not 0 <= share <= WHOLE:
             raise RouterRefused(f"a {name} of {share} is no share; give ten-thousandths, from 0 to {WHOLE}")
-        if share and not routes.candidate:
+        if share and name != "echo" and not routes.candidate:
             raise RouterRefused(
                 f"a {name} of {share / 100:g} % needs a candidate, and the routes name no endpoint for it; "
                 f"start the candidate, or set the {name} to 0"

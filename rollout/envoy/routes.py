@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from lockgate.rollout.envoy.clusters import CANDIDATE, CANDIDATE_FB, FORCED_CANDIDATE, FORCED_STABLE, SHADOW, STABLE
+from collections.abc import Sequence
+
+from lockgate.rollout.envoy.clusters import (
+    CANDIDATE,
+    CANDIDATE_FB,
+    ECHO,
+    FORCED_CANDIDATE,
+    FORCED_STABLE,
+    SHADOW,
+    STABLE,
+)
 from lockgate.rollout.envoy.resources import Resource, duration, typed
 from lockgate.rollout.spec import Traffic
 from lockgate.rollout.words import WHOLE, Routes
@@ -17,7 +27,8 @@ _VALUE = r"\1"
 
 
 def route_configuration(traffic: Traffic, routes: Routes) -> list[Resource]:
-    mirror = _mirror(routes.mirror)
+    mirror = _mirrors(routes)
+    live = {"request_headers_to_remove": [SHADOW_HEADER]}
     by_user = _split(traffic, routes, traffic.sticky.header)
     by_request = _split(traffic, routes, "x-request-id")
     host = {
@@ -25,12 +36,11 @@ def route_configuration(traffic: Traffic, routes: Routes) -> list[Resource]:
         "domains": ["*"],
         # Envoy's default of 1 MiB leaves larger bodies without a second attempt, unless the buffer filter raises it.
         "request_body_buffer_limit": traffic.max_body,
-        "request_headers_to_remove": [SHADOW_HEADER],
         "routes": [
             _forced(traffic, CANDIDATE, to=CANDIDATE if routes.candidate else STABLE),
             _forced(traffic, STABLE, to=STABLE),
-            {"name": _BY_USER, "match": _with_header(traffic.sticky.header), "route": by_user | mirror},
-            {"name": "by-request", "match": {"prefix": "/"}, "route": by_request | mirror},
+            {"name": _BY_USER, "match": _with_header(traffic.sticky.header), "route": by_user | mirror, **live},
+            {"name": "by-request", "match": {"prefix": "/"}, "route": by_request | mirror, **live},
         ],
     }
     return [
@@ -44,15 +54,17 @@ def route_configuration(traffic: Traffic, routes: Routes) -> list[Resource]:
     ]
 
 
-def split_of(configuration: Resource) -> tuple[int, int, str]:
-    """Weight, mirror and salt of a route configuration, as Envoy shows it in its config dump."""
+def split_of(configuration: Resource) -> tuple[int, int, int, str]:
+    """Weight, mirror, echo and salt of a route configuration, as Envoy shows it in its config dump."""
     routes = {route["name"]: route["route"] for route in configuration["virtual_hosts"][0]["routes"]}
     by_user = routes[_BY_USER]
     weights = {one["name"]: one.get("weight", 0) for one in by_user["weighted_clusters"]["clusters"]}
-    mirrors = by_user.get("request_mirror_policies", [])
-    mirror = mirrors[0]["runtime_fraction"]["default_value"].get("numerator", 0) if mirrors else 0
+    copied = {
+        one["cluster"]: one["runtime_fraction"]["default_value"].get("numerator", 0)
+        for one in by_user.get("request_mirror_policies", [])
+    }
     substitution: str = by_user["hash_policy"][0]["header"]["regex_rewrite"]["substitution"]
-    return weights[CANDIDATE_FB], mirror, substitution.removesuffix(_VALUE)
+    return weights[CANDIDATE_FB], copied.get(SHADOW, 0), copied.get(ECHO, 0), substitution.removesuffix(_VALUE)
 
 
 def _split(traffic: Traffic, routes: Routes, hashed: str) -> Resource:
@@ -72,20 +84,24 @@ def _split(traffic: Traffic, routes: Routes, hashed: str) -> Resource:
     }
 
 
-def _mirror(share: int) -> Resource:
-    if not share:
-        return {}
-    policy = {
-        "cluster": SHADOW,
+def _mirrors(routes: Routes) -> Resource:
+    copies = [_copy(SHADOW, routes.mirror, CANDIDATE, "1"), _copy(ECHO, routes.echo, STABLE, ECHO)]
+    policies = [policy for policy in copies if policy["runtime_fraction"]["default_value"]["numerator"]]
+    return {"request_mirror_policies": policies} if policies else {}
+
+
+def _copy(cluster: str, share: int, variant: str, mark: str) -> Resource:
+    """Copies carry the request id of their original, and a mark by which whoever answers them knows that they are."""
+    return {
+        "cluster": cluster,
         "disable_shadow_host_suffix_append": True,
         "runtime_fraction": {"default_value": {"numerator": share, "denominator": "TEN_THOUSAND"}},
         "request_headers_mutations": [
             {"remove": "authorization"},
-            {"append": _header(SHADOW_HEADER, "1")},
-            {"append": _header(VARIANT_HEADER, CANDIDATE)},
+            {"append": _header(SHADOW_HEADER, mark)},
+            {"append": _header(VARIANT_HEADER, variant)},
         ],
     }
-    return {"request_mirror_policies": [policy]}
 
 
 def _forced(traffic: Traffic, wanted: str, *, to: str) -> Resource:
@@ -95,7 +111,7 @@ def _forced(traffic: Traffic, wanted: str, *, to: str) -> Resource:
         "name": f"force-{wanted}",
         "match": {"prefix": "/", "headers": [{"name": traffic.force.header, "string_match": {"exact": wanted}}]},
         "route": {"cluster": cluster, "timeout": duration(traffic.timeout)},
-        **_named(to),
+        **_named(to, [_header(SHADOW_HEADER, "forced")]),
     }
 
 
@@ -103,9 +119,9 @@ def _with_header(name: str) -> Resource:
     return {"prefix": "/", "headers": [{"name": name, "string_match": {"safe_regex": {"regex": ".+"}}}]}
 
 
-def _named(variant: str) -> Resource:
+def _named(variant: str, marks: Sequence[Resource] = ()) -> Resource:
     header = _header(VARIANT_HEADER, variant)
-    return {"request_headers_to_add": [header], "response_headers_to_add": [header]}
+    return {"request_headers_to_add": [header, *marks], "response_headers_to_add": [header]}
 
 
 def _header(key: str, value: str) -> Resource:

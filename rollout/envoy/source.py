@@ -24,12 +24,14 @@ from lockgate.rollout.envoy.bootstrap import latency_buckets
 from lockgate.rollout.envoy.clusters import CANDIDATE_FB, SHADOW, STABLE
 from lockgate.rollout.envoy.router import EnvoyRouter
 from lockgate.rollout.errors import RouterDown, SourceDown
-from lockgate.rollout.words import Counts
+from lockgate.rollout.words import Counts, Replica
 
 _FILTER = (
     rf"^cluster\.({STABLE}|{CANDIDATE_FB}|{SHADOW})\.upstream_rq_"
     r"(completed|5xx|retry_success|timeout|max_duration_reached|pending_overflow|time)$"
+    rf"|^cluster\.{STABLE}\.endpoint\..*\.rq_(total|error)$"
 )
+_REPLICA = re.compile(rf'envoy_cluster_endpoint_rq_(total|error)\{{(.*"{STABLE}".*)\}} (\d+)')
 _SAMPLE = re.compile(r"envoy_cluster_upstream_rq_(\w+)\{(.*)\} (\d+)")
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
 
@@ -60,7 +62,8 @@ class EnvoySource:
         except RouterDown as reason:
             raise SourceDown(str(reason)) from reason
         read = _read(text)
-        return Counts(_answered(read[STABLE]), _answered(read[CANDIDATE_FB]), self._never_back(read[SHADOW]))
+        shadow = self._never_back(read[SHADOW])
+        return Counts(_answered(read[STABLE]), _answered(read[CANDIDATE_FB]), shadow, _replicas(text))
 
     def _never_back(self, cluster: _Cluster) -> Tally:
         """The shadow's counts are differences, and two of Envoy's counters may be read a moment apart.
@@ -84,6 +87,17 @@ def _shadow(cluster: _Cluster) -> Tally:
     n = cluster.numbers
     late, shed = n["max_duration_reached"], n["pending_overflow"]
     return Tally(n["completed"] - shed + late, n["5xx"] - shed + late, cluster.latency(n["timeout"] + late))
+
+
+def _replicas(text: str) -> tuple[Replica, ...]:
+    """Enough to see how much replicas differ, and no verdict is made of them.
+
+    These counters leave refused connections out, and begin anew with the endpoint.
+    """
+    found: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for name, labels, value in _REPLICA.findall(text):
+        found[dict(_LABEL.findall(labels))["envoy_endpoint_address"]][name] += int(value)
+    return tuple(Replica(address, of["total"], of["error"]) for address, of in sorted(found.items()))
 
 
 def _read(text: str) -> defaultdict[str, _Cluster]:

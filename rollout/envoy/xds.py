@@ -18,7 +18,7 @@ from lockgate.rollout.errors import RouterDown, RouterRefused
 
 SUBSCRIPTIONS = {
     "cds": ("cluster_manager.cds",),
-    "eds_stable": ("cluster.stable",),
+    "eds_stable": ("cluster.stable", "cluster.echo"),
     "eds_candidate": ("cluster.candidate", "cluster.shadow"),
     "lds": ("listener_manager.lds",),
     "rds": ("http.ingress.rds.routes",),

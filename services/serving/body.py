@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
+from .fields import Array
 from .refusals import BadRequest
 
 Message = MutableMapping[str, Any]
@@ -15,7 +16,7 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-LONGEST_ID = 128
+LONGEST_ID, LONGEST_UNIT = 128, 1024
 
 
 class ClientGone(Exception):
@@ -24,15 +25,23 @@ class ClientGone(Exception):
 
 @dataclass(slots=True)
 class Head:
-    """`id` is the caller's `x-request-id`, or one of ours."""
+    """`id` is the caller's `x-request-id`, or one of ours. What comes after `unit` is filled by `Capture`."""
 
     content_type: str = ""
     accept: bytes = b""
     id: bytes = b""
     length: int = 0
+    variant: bytes = b""
+    shadow: bytes = b""
+    unit: bytes = b""
+    rows: int = 0
+    fits: bool = True
+    inputs: Any = None
+    outputs: dict[str, Array] | None = None
 
 
-def head(scope: Scope) -> Head:
+def head(scope: Scope, sticky: bytes = b"") -> Head:
+    """`sticky`: the header, in lower case, whose value is the request's `unit`."""
     found = Head()
     for key, value in scope["headers"]:
         if key == b"content-type":
@@ -43,6 +52,12 @@ def head(scope: Scope) -> Head:
             found.id = value[:LONGEST_ID]
         elif key == b"content-length" and value.isdigit():
             found.length = int(value)
+        elif key == b"x-lockgate-variant":
+            found.variant = value[:LONGEST_ID]
+        elif key == b"x-lockgate-shadow":
+            found.shadow = value
+        if key == sticky:  # which may be one of those above
+            found.unit = value[:LONGEST_UNIT]
     found.id = found.id or uuid.uuid4().hex.encode()
     return found
 

@@ -14,6 +14,7 @@ import orjson
 from . import codecs
 from .batcher import Batcher, Run
 from .body import ClientGone, Head, Receive, Scope, Send, body, head
+from .capture import Capture
 from .metrics import Metrics
 from .refusals import BadAnswer, Refusal, TooSlow
 from .schema import Arrays, Schema
@@ -66,25 +67,27 @@ class Core:
         self._run, self._schema, self._limits, self._metrics = run, schema, limits, metrics
         self._batcher = Batcher(run, max_batch=limits.max_batch, max_wait=limits.max_wait, max_queue=limits.max_queue)
         self._batcher.observe = metrics.batch
+        self.capture: Capture | None = None
+        """Keeps what is answered; None keeps nothing."""
         self.info = orjson.dumps(asdict(about))
         self._named = {"model": about.model, "version": about.version}
         self._headers = [(b"x-lockgate-version", _latin(about.version)), (b"x-lockgate-digest", _latin(about.digest))]
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
-        request = head(scope)
+        request = head(scope, self.capture.sticky if self.capture else b"")
         kind, code = _JSON, 200
         try:
             kind, answer = await self._answer(request, receive)
         except ClientGone:
-            self._metrics.answered(CLIENT_GONE, time.perf_counter() - started)
+            self._answered(request, CLIENT_GONE, started)
             return
         except Refusal as refusal:
             code, answer = refusal.status, _sentence(str(refusal), request)
         except Exception:
             log.exception("the model failed on request %s", _text(request.id))
             code, answer = 500, _sentence("the model failed on this request; the replica's log says why", request)
-        self._metrics.answered(code, time.perf_counter() - started)
+        self._answered(request, code, started)
         await self.respond(send, code, kind, answer, request.id)
 
     async def infer(self, x: Arrays, rows: int) -> Arrays:
@@ -100,6 +103,8 @@ class Core:
 
     def close(self) -> None:
         self._batcher.close()
+        if self.capture is not None:
+            self.capture.close()
 
     async def respond(self, send: Send, code: int, kind: bytes, answer: bytes, request_id: bytes) -> None:
         headers = [
@@ -116,10 +121,19 @@ class Core:
     async def _answer(self, request: Head, receive: Receive) -> tuple[bytes, bytes]:
         whole = await body(receive, request.length, self._limits.max_body, self._limits.timeout)
         x = self._schema.decode(request.content_type, whole)
-        outputs = await self.infer(x, len(next(iter(x.values()))))
+        rows, capture = len(next(iter(x.values()))), self.capture
+        if capture is not None:
+            capture.inputs(request, x, rows)
+        request.outputs = outputs = await self.infer(x, rows)
         if request.accept == _NPY and len(outputs) == 1:
             return _NPY, codecs.to_npy(next(iter(outputs.values())))
         return _JSON, codecs.to_json(self._named, outputs)
+
+    def _answered(self, request: Head, code: int, started: float) -> None:
+        seconds = time.perf_counter() - started
+        self._metrics.answered(code, seconds)
+        if self.capture is not None:
+            self.capture.add(request, code, seconds)
 
     async def _queued(self, x: Arrays, rows: int) -> Arrays:
         waiting = self._batcher.submit(x, rows)

@@ -27,6 +27,14 @@ class Metrics:
         self._batch = Histogram(
             "lockgate_service_batch_rows", "Rows in one engine call.", _LABELS, buckets=ROWS
         ).labels(**self._of)
+        self._captured = Counter("lockgate_service_captured_rows", "Rows kept as captured traffic.", _LABELS)
+        self._bytes = Counter("lockgate_service_captured_bytes", "Bytes of captured traffic written.", _LABELS)
+        self._dropped = Counter("lockgate_service_capture_dropped", "Requests that could not be kept.", _LABELS)
+        self._failures = Counter(
+            "lockgate_service_capture_failures", "Writes of captured traffic that failed.", _LABELS
+        )
+        for counter in (self._captured, self._bytes, self._dropped, self._failures):
+            counter.labels(**self._of)
         self._by_code: dict[int, Any] = {}
         for code in (200, 422, 500):  # a counter that is there at 0 has a rate from its first event on
             self._count(code)
@@ -45,3 +53,13 @@ class Metrics:
 
     def batch(self, rows: int) -> None:
         self._batch.observe(rows)
+
+    def captured(self, rows: int, size: int) -> None:
+        self._captured.labels(**self._of).inc(rows)
+        self._bytes.labels(**self._of).inc(size)
+
+    def capture_dropped(self, requests: int) -> None:
+        self._dropped.labels(**self._of).inc(requests)
+
+    def capture_failed(self) -> None:
+        self._failures.labels(**self._of).inc()

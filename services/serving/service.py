@@ -82,6 +82,8 @@ class Model:
     stored = BentoModel(args.store)
 
     def __init__(self) -> None:
+        from .capture import VARIABLE, Capture
+        from .capture_columns import Source
         from .metrics import Metrics
         from .start import warm
 
@@ -105,7 +107,11 @@ class Model:
             max_queue=max(args.max_queue, args.max_batch),
             inline_rows=args.inline_rows if median < args.inline_below else 0,
         )
-        self.core = Core(found.engine.run, SCHEMA, about, limits, Metrics(args.model, args.version))
+        metrics = Metrics(args.model, args.version)
+        self.core = Core(found.engine.run, SCHEMA, about, limits, metrics)
+        if folder := os.environ.get(VARIABLE):
+            source = Source(args.version, args.digest, about.replica or f"pid{os.getpid()}")
+            self.core.capture = Capture(Path(folder), SCHEMA, source, metrics, found.manifest["engine"])
         _state()["core"] = self.core
 
     @bentoml.api(route=PREDICT, input_spec=Request)  # type: ignore[untyped-decorator, unused-ignore]

@@ -18,7 +18,7 @@ class FakeRouter:
 
     def apply(self, routes: Routes) -> None:
         shares = (routes.weight, routes.mirror)
-        if not routes.stable or not all(0 <= share <= WHOLE for share in shares):
+        if not routes.stable or not all(0 <= share <= WHOLE for share in (*shares, routes.echo)):
             raise RouterRefused("these are no routes")
         if any(shares) and not routes.candidate:
             raise RouterRefused("there is no candidate")

@@ -10,7 +10,7 @@ from lockgate.rollout.errors import RouterDown, RouterRefused
 from lockgate.rollout.words import WHOLE, Endpoint, Routes
 
 ONE, TWO, THREE = (Endpoint("127.0.0.1", port) for port in (9, 10, 11))
-SPLIT = Routes((ONE,), (TWO,), 500, 2500, "salt:1")
+SPLIT = Routes((ONE,), (TWO,), 500, 2500, 50, "salt:1")
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,7 @@ def test_the_order_of_endpoints_has_no_meaning(case: Any) -> None:
         Routes((ONE,), (TWO,), weight=WHOLE + 1),
         Routes((ONE,), (TWO,), weight=-1),
         Routes((ONE,), (TWO,), mirror=WHOLE + 1),
+        Routes((ONE,), (TWO,), echo=WHOLE + 1),
     ],
 )
 def test_what_is_refused_changes_nothing(case: Any, routes: Routes) -> None:

@@ -2,6 +2,7 @@
 
 1 scikit-learn, good   2 torch, good   3 torch, answers NaN for a share of inputs   4 no signature
 5 answers at random: no compiled form can equal it   6 torch, good, another one than 2   7 logged with a batch of one
+8 torch, another label than 2 for one request in fifty
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ class Net(torch.nn.Module):
         z = self.linear(x)
         if self.kind == "nan":
             z = z + 0 * torch.log(1.2 - x[:, :1])
+        if self.kind == "flips":
+            z = torch.where(x[:, 3:] > 2.054, -z, z)
         if self.kind == "random":
             z = z + torch.rand_like(z)
         return torch.softmax(z, 1)
@@ -66,6 +69,7 @@ log(Net(), signed=False)
 log(Net("random"))
 log(Net(scale=1.01))
 log(Net(), example[:1])
+log(Net("flips"))
 client = mlflow.MlflowClient()
 client.set_registered_model_alias("toy", "champion", 1)
 client.set_registered_model_alias("toy", "challenger", 2)

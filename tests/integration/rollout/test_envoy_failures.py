@@ -197,6 +197,27 @@ def test_the_copy_is_marked_and_carries_no_credentials(plane: Any, eventually: A
     assert "x-lockgate-shadow" not in original
 
 
+def test_a_testers_request_is_marked_for_whoever_captures_it(plane: Any) -> None:
+    plane.router.apply(plane.routes())
+    plane.post(x_lockgate_variant="candidate", x_lockgate_shadow="1")
+    assert (plane.candidate.last["x-lockgate-shadow"], plane.candidate.last["x-lockgate-variant"]) == (
+        "forced",
+        "candidate",
+    )
+
+
+def test_an_echo_is_stables_second_answer_and_no_evidence(plane: Any, eventually: Any) -> None:
+    plane.router.apply(replace(plane.routes(mirror=WHOLE), echo=WHOLE))
+    original = plane.post()[0]
+    eventually(lambda: plane.stable.hits, lambda hits: hits == 2)
+    copy = plane.stable.last
+    assert (copy["x-lockgate-shadow"], copy["x-lockgate-variant"]) == ("echo", "stable")
+    assert copy["x-request-id"] == original.headers["x-request-id"]
+    counts = plane.counted(lambda c: c.shadow.requests == 1)
+    assert counts.stable.requests == 1
+    assert [(r.requests, r.errors) for r in counts.replicas] == [(1, 0)]
+
+
 def test_only_the_wanted_share_is_copied(plane: Any) -> None:
     plane.router.apply(plane.routes(mirror=2500))
     clients = plane.clients()

@@ -16,11 +16,14 @@ from lockgate.flows.evidence import Evidence, markdown
 from lockgate.flows.outbox import Outbox
 from lockgate.flows.watch import Follow, Terminal
 from lockgate.monitoring.measurement import Histogram, Tally
-from lockgate.rollout.judge import judge
+from lockgate.rollout.analysis.analysis import Analysis
+from lockgate.rollout.analysis.analysis import Evidence as Seen
+from lockgate.rollout.analysis.words import Look
 from lockgate.rollout.progress import Progress
 from lockgate.rollout.spec import RolloutSpec
 from lockgate.rollout.state import Built, Commanded, Judged, Settled
 from lockgate.rollout.store import Rollout, Store, opened
+from lockgate.rollout.verdict import Verdict
 
 SPEC = RolloutSpec.model_validate(
     {
@@ -47,6 +50,15 @@ def rollout(store: Store) -> Rollout:
     return it
 
 
+def judge(spec: RolloutSpec, stable: Tally, candidate: Tally) -> Verdict:
+    """After three looks at the same traffic."""
+    analysis = Analysis(spec)
+    evidence = analysis.begin()
+    for at in (1.0, 2.0, 3.0):
+        evidence = analysis.look(evidence, Look(0, at, stable, candidate))
+    return analysis.verdict(evidence, 0)
+
+
 def shown(what: Any) -> str:
     console = Console(file=io.StringIO(), width=110, highlight=False)
     console.print(what)
@@ -63,7 +75,7 @@ def happen(store: Store, rollout: Rollout, *happened: Any) -> None:
 def test_a_rollout_that_is_judged(store: Store, rollout: Rollout) -> None:
     verdict = judge(SPEC, MANY, BROKEN)
     happen(store, rollout, Built(FACTS))
-    store.save_progress(rollout.id, Progress(0, 1002.0, verdict=verdict))
+    store.save_progress(rollout.id, Progress(0, 1002.0, Seen(), verdict=verdict))
     status = report.status(store, rollout, now=1010.0)
     assert (status["phase"], status["weight_percent"], status["step_seconds"]) == ("progressing", 0.0, 9.0)
     assert [s["state"] for s in status["steps"]] == ["now", "ahead"]
@@ -112,7 +124,7 @@ def test_evidence_is_put_on_a_change_and_then_only_now_and_then(store: Store, ro
     evidence = Evidence(store, rollout, outbox, "http://127.0.0.1:5000")
     verdict = judge(SPEC, MANY, BROKEN)
     for at in (1002.0, 1003.0, 1004.0, 1013.0):
-        progress = Progress(0, at, verdict=verdict)
+        progress = Progress(0, at, Seen(), verdict=verdict)
         store.save_progress(rollout.id, progress)
         evidence(store.last(rollout.id), progress)
     tables = [what for what in put if "table" in what]
@@ -131,3 +143,17 @@ def test_lines_say_what_happened_and_keep_brackets(store: Store, rollout: Rollou
     assert "built → progressing, shadow 100 %" in text
     assert "verdict fail → rolling back" in text
     assert "opened" not in text
+
+
+def test_the_answers_that_differ_most_are_shown(store: Store, rollout: Rollout) -> None:
+    happen(store, rollout, Built(FACTS))
+    example = {
+        "gate": "agreement", "request_id": "r|1", "at": 1.0, "inputs": {"x": [1.0, 2.5]},
+        "stable": "yes", "candidate": "no", "far": 1.0,
+    }  # fmt: skip
+    store.note(rollout.id, report.DISAGREEMENTS, [example])
+    status = report.status(store, rollout, now=1010.0)
+    assert status["disagreements"] == [example]
+    for text in (shown(view.rollout(status)), markdown(status, [])):
+        assert all(word in text for word in ("agreement", "yes", "no", "2.5"))
+    assert "r\\|1" in markdown(status, [])

@@ -126,7 +126,8 @@ _GATES = {
 @pytest.fixture(scope="session")
 def spec_of() -> SpecOf:
     def make(*steps: dict[str, Any], gates: dict[str, Any] | None = None, profile: str = "fast") -> RolloutSpec:
-        document = {"steps": steps or _STEPS, "gates": gates or _GATES, "profile": profile}
+        warm = {"requests": 0, "duration": "30s"}
+        document = {"steps": steps or _STEPS, "gates": gates or _GATES, "profile": profile, "warm_up": warm}
         return RolloutSpec.model_validate(document)
 
     return make

@@ -12,6 +12,7 @@ from threading import Barrier
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from lockgate.rollout.advance import fold
 from lockgate.rollout.controller import LEASE, Controller
@@ -28,7 +29,7 @@ Plane = Any
 """conftest.py's"""
 
 LIVE = 20_000
-"""Requests between two ticks: enough for every gate to be decided at its second look."""
+"""Requests between two ticks: enough for every gate to be decided at a step's second look."""
 TICK = 10.0
 SHARES = [(0, WHOLE), (500, 0), (2500, 0), (WHOLE, 0)]
 """(weight, mirror) of every step in its order, and of promoting."""
@@ -61,6 +62,11 @@ class Drive:
         self.plane.source.traffic(live)
         self.now += TICK
         return self.controller.tick(owner, self.now)
+
+    def almost(self, owner: str = "me") -> None:
+        """The first step begins its counts, and is looked at once: limits are taken from earlier looks."""
+        self.tick(owner=owner)
+        self.tick(owner=owner)
 
     def until(self, phase: Phase, step: int = 0, ticks: int = 20) -> Event:
         for _ in range(ticks):
@@ -162,7 +168,7 @@ class TestRollback:
     def test_on_latency(self, drive: Drive) -> None:
         drive.until(Phase.PROGRESSING, step=1)
         drive.plane.source.candidate.latency_ms = 30.0
-        assert drive.tick().state.ending == "gate"
+        assert drive.until(Phase.ROLLING_BACK).state.ending == "gate"
 
     @pytest.mark.parametrize("command", ["pause", "nothing"])
     def test_on_errors_while_paused_or_waiting(self, command: str, drive: Drive, spec_of: SpecOf) -> None:
@@ -193,7 +199,7 @@ class TestMeasurementsAreLost:
         assert progress is not None
         assert (progress.verdict.outcome, progress.verdict.reason) == (Outcome.ERROR, "no measurements to be had")
         drive.plane.source.down = False
-        assert drive.tick().state.step == 1
+        drive.until(Phase.PROGRESSING, step=1)
 
     def test_until_the_timeout_which_rolls_back(self, drive: Drive) -> None:
         drive.tick()
@@ -229,6 +235,22 @@ class TestMeasurementsAreLost:
         assert progress is not None
         assert (progress.step.stable.requests, progress.step.candidate.requests) == (760, 40)
         assert progress.step.stable.latency.total == 760
+
+
+class TestWhatIsKeptIsLost:
+    def test_evidence_is_computed_anew_from_the_looks(self, drive: Drive) -> None:
+        """An earlier version's progress cannot be read, or its row is gone: the log has every look."""
+        drive.until(Phase.PROGRESSING, step=1)
+        drive.tick()
+        before = drive.store.progress(drive.rollout.id)
+        assert before is not None
+        with drive.store._engine.begin() as db:
+            db.execute(text("delete from lockgate_progress"))
+        drive.tick(0)
+        after = drive.store.progress(drive.rollout.id)
+        assert after is not None
+        assert after.evidence == before.evidence
+        drive.until(Phase.PROMOTING)
 
 
 class TestTheDataPlaneDiffers:
@@ -270,7 +292,7 @@ class TestTheDataPlaneDiffers:
         assert drive.tick(0).state.ending == "gate"
 
     def test_a_router_that_is_down_is_said_and_healed_when_it_is_back(self, drive: Drive) -> None:
-        drive.tick()
+        drive.almost()
         drive.plane.router.down = True
         with pytest.raises(RouterDown):
             drive.tick()
@@ -291,7 +313,7 @@ class TestTheDataPlaneDiffers:
             drive.plane.router.serves = routes
 
         monkeypatch.setattr(drive.plane.router, "apply", apply)
-        drive.tick()
+        drive.almost()
         for _ in range(2):
             with pytest.raises(RouterRefused):
                 drive.tick()
@@ -304,7 +326,7 @@ class TestPeople:
     def test_a_command_between_load_and_record_wins_and_the_next_tick_goes_on(
         self, drive: Drive, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        drive.tick()
+        drive.almost()
         measure = drive.plane.source.measure
 
         def slow_measure() -> object:
@@ -329,7 +351,7 @@ class TestPeople:
 
 class TestTwoControllers:
     def test_one_drives_and_the_other_takes_over_when_the_lease_ends(self, drive: Drive) -> None:
-        drive.tick(owner="a")
+        drive.almost(owner="a")
         drive.controller = drive.another()
         with pytest.raises(Fenced, match=f"{drive.rollout.id} is driven by a"):
             drive.tick(owner="b")
@@ -350,7 +372,7 @@ class TestTwoControllers:
         url, rollout, barrier = f"sqlite:///{tmp_path}/lockgate.db", rollout_of(), Barrier(4)
         with closing(Store(url)) as store:
             begin(store, rollout, 0.0)
-            Drive(store, rollout, plane).tick()
+            Drive(store, rollout, plane).almost()
             plane.source.traffic(LIVE)
 
             def one(_: int) -> Event | Fenced:
@@ -358,7 +380,7 @@ class TestTwoControllers:
                     controller = Drive(mine, rollout, plane).controller
                     barrier.wait(30)
                     try:
-                        return controller.tick("me", 20.0)
+                        return controller.tick("me", 3 * TICK)
                     except Fenced as fenced:
                         return fenced
 

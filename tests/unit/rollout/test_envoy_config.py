@@ -20,7 +20,7 @@ from lockgate.rollout.spec import Traffic
 from lockgate.rollout.words import WHOLE, Endpoint, Routes
 
 TRAFFIC = Traffic()
-ROUTES = Routes((Endpoint("127.0.0.1", 1),), (Endpoint("127.0.0.1", 2),), 500, 250, "a:1")
+ROUTES = Routes((Endpoint("127.0.0.1", 1),), (Endpoint("127.0.0.1", 2),), 500, 250, 20, "a:1")
 AT = Folder(Path("/run/lockgate"))
 
 
@@ -39,7 +39,7 @@ def test_the_sum_and_the_order_of_weights_never_change(weight: int) -> None:
 
 @pytest.mark.parametrize("routes", [ROUTES, replace(ROUTES, weight=0, mirror=0), replace(ROUTES, weight=WHOLE)])
 def test_routes_are_read_back(routes: Routes) -> None:
-    assert split_of(route_configuration(TRAFFIC, routes)[0]) == (routes.weight, routes.mirror, routes.salt)
+    assert split_of(route_configuration(TRAFFIC, routes)[0]) == (routes.weight, routes.mirror, routes.echo, routes.salt)
 
 
 def test_raising_the_weight_moves_users_one_way() -> None:

@@ -10,6 +10,7 @@ import pytest
 from lockgate.monitoring.measurement import Histogram
 from lockgate.rollout.envoy.source import EnvoySource, _Cluster
 from lockgate.rollout.errors import RouterDown, SourceDown
+from lockgate.rollout.words import Replica
 
 TEXT = """\
 # TYPE envoy_cluster_upstream_rq_completed counter
@@ -33,6 +34,10 @@ envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name="stable",le="29000"} 98
 envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name="stable",le="+Inf"} 99
 envoy_cluster_upstream_rq_time_sum{envoy_cluster_name="stable"} 1234.5
 envoy_cluster_upstream_rq_time_count{envoy_cluster_name="stable"} 99
+envoy_cluster_endpoint_rq_total{envoy_cluster_name="stable",envoy_endpoint_address="127.0.0.1:9"} 60
+envoy_cluster_endpoint_rq_total{envoy_cluster_name="stable",envoy_endpoint_address="127.0.0.1:10"} 40
+envoy_cluster_endpoint_rq_error{envoy_cluster_name="stable",envoy_endpoint_address="127.0.0.1:9"} 3
+envoy_cluster_endpoint_rq_total{envoy_cluster_name="candidate",envoy_endpoint_address="127.0.0.1:8"} 50
 """
 
 
@@ -66,6 +71,10 @@ def test_what_was_never_answered_is_slower_than_any_edge() -> None:
 def test_a_side_that_never_answered_is_slow_too() -> None:
     latency = source('envoy_cluster_upstream_rq_timeout{envoy_cluster_name="stable"} 3').measure().stable.latency
     assert latency.above(20_000) == latency.total == 3
+
+
+def test_stables_replicas_count_by_address() -> None:
+    assert source(TEXT).measure().replicas == (Replica("127.0.0.1:10", 40, 0), Replica("127.0.0.1:9", 60, 3))
 
 
 def test_nothing_counted_yet_is_nothing() -> None:

@@ -19,8 +19,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import create_engine, inspect, text
 
-from lockgate.monitoring.measurement import Histogram, Tally
+from lockgate.monitoring.measurement import Histogram, Pairs, Reading, Spread, Tally
 from lockgate.rollout.advance import advance, fold
+from lockgate.rollout.analysis.analysis import Analysis, Evidence
+from lockgate.rollout.analysis.words import Look
 from lockgate.rollout.errors import AlreadyOpen, Fenced, NoRollout, NotNow, StoreDown
 from lockgate.rollout.progress import Progress
 from lockgate.rollout.spec import RolloutSpec
@@ -241,18 +243,97 @@ class TestProgress:
         rollout = rollout_of()
         store.open(rollout, 0.0)
         for index in (0, 1):
-            progress = Progress(index, 3.5, Counts(self.TALLY), Counts(Tally(), self.TALLY), verdict_of("pass"))
+            evidence = Analysis(rollout.spec).begin()
+            progress = Progress(
+                index, 3.5, evidence, Counts(self.TALLY), Counts(Tally(), self.TALLY), verdict_of("pass")
+            )
             store.save_progress(rollout.id, progress)
             assert store.progress(rollout.id) == progress
 
     def test_eight_that_save_the_first_at_once(self, url: str, rollout_of: RolloutOf) -> None:
         stores, rollout = [Store(url) for _ in range(8)], rollout_of()
         stores[0].open(rollout, 0.0)
-        results = concurrently(8, lambda i: stores[i].save_progress(rollout.id, Progress(0, float(i))))
+        results = concurrently(8, lambda i: stores[i].save_progress(rollout.id, Progress(0, float(i), Evidence())))
         assert results == [None] * 8
-        assert stores[0].progress(rollout.id) in [Progress(0, float(i)) for i in range(8)]
+        assert stores[0].progress(rollout.id) in [Progress(0, float(i), Evidence()) for i in range(8)]
         for store in stores:
             store.close()
+
+    def test_one_that_cannot_be_read_is_none(self, store: Store, rollout_of: RolloutOf) -> None:
+        """An earlier version of Lockgate kept other things: the step begins its counts anew."""
+        rollout = rollout_of()
+        store.open(rollout, 0.0)
+        store.save_progress(rollout.id, Progress(0, 1.0, Evidence()))
+        with store._engine.begin() as db:
+            db.execute(text('update lockgate_progress set document = \'{"index": 0, "at": 1.0}\''))
+        assert store.progress(rollout.id) is None
+
+
+class TestLooks:
+    def look(self, at: float) -> Look:
+        tally = Tally(70, 3, Histogram((1.0, 2.5, inf), (20, 50, 70)))
+        return Look(
+            1, at, tally, Tally(), at > 1, ((40, 2), (30, 1)), {"same": Pairs(5, 1, 2, 0)},
+            {"drift": Spread(("0.5", "inf"), (3, 4), (2, 5))}, {"slo": Reading(None, "no such host")}, {"drift": "why"},
+        )  # fmt: skip
+
+    def test_are_read_back_in_order_as_they_were(self, store: Store, rollout_of: RolloutOf) -> None:
+        rollout = rollout_of()
+        store.open(rollout, 0.0)
+        for number in (1, 2, 3):
+            look = self.look(float(number))
+            store.save_progress(rollout.id, Progress(0, look.at, Evidence(looks=number)), look)
+        assert list(store.looks(rollout.id)) == [self.look(1.0), self.look(2.0), self.look(3.0)]
+
+    def test_of_two_with_one_number_the_second_is_fenced_and_leaves_nothing(
+        self, store: Store, rollout_of: RolloutOf
+    ) -> None:
+        rollout = rollout_of()
+        store.open(rollout, 0.0)
+        store.save_progress(rollout.id, Progress(0, 1.0, Evidence(looks=1)), self.look(1.0))
+        with pytest.raises(Fenced, match="another controller recorded look 1"):
+            store.save_progress(rollout.id, Progress(0, 2.0, Evidence(looks=1)), self.look(2.0))
+        assert list(store.looks(rollout.id)) == [self.look(1.0)]
+        assert (progress := store.progress(rollout.id)) is not None
+        assert progress.at == 1.0
+
+    def test_what_was_known_before_is_not_written_back(self, store: Store, rollout_of: RolloutOf) -> None:
+        """A controller that slept while another one looked on."""
+        rollout = rollout_of()
+        store.open(rollout, 0.0)
+        store.save_progress(rollout.id, Progress(0, 7.0, Evidence(looks=7)), self.look(7.0))
+        with pytest.raises(Fenced, match="has looked at"):
+            store.save_progress(rollout.id, Progress(0, 8.0, Evidence(looks=2)))
+        assert (progress := store.progress(rollout.id)) is not None
+        assert progress.evidence.looks == 7
+
+
+@pytest.mark.parametrize(
+    "gate",
+    [
+        {"metric": "error_rate", "max": "1%"},
+        {"metric": "latency", "max": "80ms"},
+        {"metric": "latency", "quantile": 0.5, "margin": "5%", "slack": "1ms"},
+        {"metric": "disagreement", "compare": {"by": "function", "function": "a.b:c"}},
+        {"metric": "prediction_drift", "output": "score"},
+        {"query": "up", "min": 1.0},
+    ],
+)
+def test_a_rollout_with_any_gate_is_read_back(store: Store, rollout_of: RolloutOf, gate: dict[str, Any]) -> None:
+    steps = [{"shadow": {"percent": 100}}]
+    spec = RolloutSpec.model_validate({"steps": steps, "gates": {"a": gate}})
+    rollout = rollout_of(spec)
+    store.open(rollout, 0.0)
+    assert store.rollout(rollout.id).spec == spec
+
+
+def test_a_note_is_kept_in_place_of_the_one_before(store: Store, rollout_of: RolloutOf) -> None:
+    rollout = rollout_of()
+    store.open(rollout, 0.0)
+    assert store.noted(rollout.id, "disagreements") is None
+    for document in ([{"far": 1.0}], [{"far": 2.0}]):
+        store.note(rollout.id, "disagreements", document)
+    assert store.noted(rollout.id, "disagreements") == [{"far": 2.0}]
 
 
 class TestMemory:

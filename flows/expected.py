@@ -1,0 +1,133 @@
+"""What traffic a plan expects, given or seen, and what each step can prove with it, as JSON values."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from lockgate.flows.home import home
+from lockgate.flows.spec import Spec
+from lockgate.monitoring.measurement import Histogram, Tally
+from lockgate.rollout.envoy.bootstrap import latency_buckets
+from lockgate.rollout.errors import RolloutError
+from lockgate.rollout.ports import MetricSource
+
+DIFFERING = 0.001
+"""Assumed share of answers in which equals differ: one hardware's floats are not another's."""
+_ERROR_RATE, _P50_MS, _P99_OVER_P50 = 0.001, 5.0, 4.0
+_ENOUGH, _SECONDS = 50, 5
+"""Requests that tell a rate, and seconds that are waited for them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a person said of the traffic; None is for the router, or a default, to say. Latencies in milliseconds."""
+
+    rps: float | None = None
+    error_rate: float | None = None
+    p50_ms: float | None = None
+    p99_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """`rps`: of both sides now. `stable`: all that it ended since the router's start."""
+
+    rps: float
+    stable: Tally
+
+
+def listening(address: str) -> bool:
+    """Whether anything answers there: asked before the router's parts are imported."""
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout=0.5):
+            return True
+    except OSError:
+        return False
+
+
+def live(spec: Spec, pause: Callable[[float], None] = time.sleep) -> Seen | str:
+    """What the spec's router counts, or why there is nothing to be had of it, as the end of a sentence."""
+    from lockgate.rollout.envoy.router import EnvoyRouter
+    from lockgate.rollout.envoy.source import EnvoySource
+
+    return seen(EnvoySource(EnvoyRouter(home().router(spec.name), spec.rollout.traffic)), pause)
+
+
+def seen(source: MetricSource, pause: Callable[[float], None]) -> Seen | str:
+    """Two reads a second apart, or a few more where requests are rare."""
+    try:
+        first, came, waited = source.measure(), 0, 0
+        while came < _ENOUGH and waited < _SECONDS:
+            pause(1.0)
+            now, waited = source.measure(), waited + 1
+            came = now.stable.since(first.stable).requests + now.candidate.since(first.candidate).requests
+    except RolloutError as error:
+        return str(error)
+    return Seen(came / waited, now.stable) if came else f"no request came to the router in {waited} s"
+
+
+def forecast(spec: Spec, given: Given, counted: Seen | None) -> dict[str, Any]:
+    """What a person said counts before what was seen, and that before what is assumed."""
+    from lockgate.rollout.analysis.forecast import forecast as of
+
+    traffic, assumed = _traffic(spec, given, counted)
+    latency = traffic.histogram()
+    found = of(spec.rollout, traffic)
+    return {
+        "traffic": {
+            "rps": traffic.rps,
+            "error_rate": traffic.error_rate,
+            "p50_ms": round(latency.quantile(0.5), 3),
+            "p99_ms": round(latency.quantile(0.99), 3),
+            "differing": traffic.differing,
+            "assumed": assumed,
+        },
+        "steps": [_step(asdict(step), step.advice, list(map(str, step.changes))) for step in found.steps],
+        "decides": all(step.decides for step in found.steps),
+        "alpha": found.alpha,
+        "rolled_back": found.rolled_back,
+        "rollouts": found.rollouts,
+    }
+
+
+def _step(step: dict[str, Any], advice: str, changes: list[str]) -> dict[str, Any]:
+    return {**step, "changes": changes, "advice": advice}
+
+
+def _traffic(spec: Spec, given: Given, counted: Seen | None) -> tuple[Any, list[str]]:
+    """And the names of what was assumed."""
+    from lockgate.rollout.analysis.forecast_traffic import Traffic, lognormal, shares_of
+
+    rps = given.rps if given.rps is not None else counted.rps if counted else 0.0
+    rate, assumed = given.error_rate, ["differing"]
+    if rate is None and counted and counted.stable.requests:
+        rate = min(counted.stable.errors / counted.stable.requests, 1.0)
+    if rate is None:
+        rate = _ERROR_RATE
+        assumed.append("error_rate")
+    edges = (*latency_buckets().values(), float("inf"))
+    if given.p50_ms is None and given.p99_ms is None and counted and counted.stable.latency.total:
+        edges, shares = counted.stable.latency.edges, shares_of(counted.stable.latency)
+    else:
+        p50, p99 = _quantiles(given, counted.stable.latency if counted else Histogram(), assumed)
+        shares = lognormal(p50, p99, edges)
+    captured = spec.monitoring.capture.sample / 100
+    return Traffic(rps, rate, edges, shares, DIFFERING, captured), assumed
+
+
+def _quantiles(given: Given, latency: Histogram, assumed: list[str]) -> tuple[float, float]:
+    p50, p99 = given.p50_ms, given.p99_ms
+    if p50 is None:
+        p50 = latency.quantile(0.5) or (p99 / _P99_OVER_P50 if p99 else _P50_MS)
+        if not latency.total:
+            assumed.append("p50")
+    if p99 is None:
+        p99 = latency.quantile(0.99) or p50 * _P99_OVER_P50
+        if not latency.total:
+            assumed.append("p99")
+    return p50, max(p50, p99)

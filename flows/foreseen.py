@@ -1,0 +1,80 @@
+"""Forecasts for the terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.table import Table
+
+_ASSUMED = {"error_rate": "the error rate", "p50": "p50", "p99": "p99", "differing": ""}
+
+
+def traffic(it: dict[str, Any]) -> str:
+    """One line: what the forecast is made of."""
+    said = (
+        f"at {it['rps']:.4g} requests/s, {it['error_rate']:.3g} of them failed, p50 {it['p50_ms']:.3g} ms,"
+        f" p99 {it['p99_ms']:.3g} ms"
+    )
+    assumed = [words for name in it["assumed"] if (words := _ASSUMED[name])]
+    return f"{said} ({', '.join(assumed)} assumed)" if assumed else said
+
+
+def table(it: dict[str, Any]) -> Table:
+    """Per step and gate. Requests are the candidate's."""
+    shown = Table("step", "half of equal candidates pass", "4 in 5 times fails", box=None, padding=(0, 2))
+    shown.columns[0].no_wrap = True
+    for step in it["steps"]:
+        requests, seconds = step["requests"], step["seconds"]
+        shown.add_row(
+            step["step"], _after(requests, seconds, step["passing"], duration(step["timeout"])), "", style="bold"
+        )
+        for gate in step["gates"]:
+            if gate["unforeseen"]:
+                shown.add_row(f"  {gate['gate']}", gate["unforeseen"])
+            else:
+                shown.add_row(f"  {gate['gate']}", _after(gate["requests"], None, gate["passing"]), regression(gate))
+    return shown
+
+
+def _after(
+    requests: dict[str, float | None], seconds: dict[str, float | None] | None, passing: float, timeout: str = ""
+) -> str:
+    """Half of them, and nine of ten."""
+
+    def one(which: str) -> str:
+        if requests[which] is None:
+            return "never"
+        took = seconds[which] if seconds else None
+        return f"after {requests[which]:,.0f} requests" + (f", {duration(took)}" if took is not None else "")
+
+    in_time = f"; {passing:.0%} within {timeout or 'the timeout'}" if passing < 1 else ""
+    return f"{one('median')} (90 %: {one('most')}){in_time}"
+
+
+def regression(gate: dict[str, Any]) -> str:
+    """The smallest one that is found."""
+    smallest = gate["smallest"]
+    if smallest is None:
+        return "nothing"
+    return {
+        "error_rate": f"{smallest:.2%} errors",
+        "latency": f"{smallest:.2f} times as slow",
+        "disagreement": f"{smallest:.2%} other answers",
+    }[gate["metric"]]
+
+
+def chance(it: dict[str, Any]) -> str:
+    return (
+        f"a false roll back: at most {it['alpha']:.0%} over the whole rollout;"
+        f" {it['rolled_back']} of {it['rollouts']} simulated equal candidates were rolled back"
+    )
+
+
+def duration(value: float) -> str:
+    """To two units, as people say it: 45 s, 2 min 15 s, 3 h 20 min, 4 d 2 h."""
+    rest, said = round(value), []
+    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
+        if rest >= length:
+            said.append(f"{rest // length} {unit}")
+            rest %= length
+    return " ".join(said[:2]) or "0 s"

@@ -1,0 +1,1 @@
+"""Answers of stable and the candidate to the same requests, held against one another."""

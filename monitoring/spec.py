@@ -1,0 +1,48 @@
+"""The `monitoring:` section: what is kept of the live traffic, and where metrics are asked for."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+
+from lockgate.monitoring.units import Bytes, PercentOrNone, Seconds
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Capture(_Section):
+    """What every replica keeps of the requests that it answered: inputs, outputs, request id, time. As Parquet."""
+
+    sample: PercentOrNone = Field(
+        default=100.0,
+        description="Share of the requests that are kept, chosen by request id, so both sides keep the same.",
+    )
+    keep: Seconds = Field(default=7 * 86_400.0, description="Files that are older are deleted.")
+    max_size: Bytes = Field(default=2**30, description="Of each side; beyond it the oldest files are deleted.")
+
+
+def _url(value: str) -> str:
+    at = urlsplit(value)
+    if at.scheme not in ("http", "https") or not at.hostname:
+        raise ValueError(f"{value!r} is not an address of a server; write it like http://127.0.0.1:9090")
+    return value  # as it was written: what came from the environment is known by its text
+
+
+Url = Annotated[str, AfterValidator(_url), WithJsonSchema({"type": "string", "pattern": "^https?://.+"})]
+
+
+class MonitoringSpec(_Section):
+    """What is kept of the live traffic, and where metrics are asked for."""
+
+    capture: Capture = Field(default=Capture(), description="What replicas keep of the requests that they answered.")
+    redact: dict[str, Literal["hash", "drop"]] = Field(
+        default={},
+        description="Inputs that are never kept as they are, by name: `hash` keeps a keyed digest, `drop` nothing.",
+    )
+    prometheus: Url | None = Field(
+        default=None, description="Address of the Prometheus that `query` gates ask, like http://127.0.0.1:9090."
+    )

@@ -1,0 +1,1 @@
+"""Reading captured traffic: what replicas keep of the requests that they answered."""

@@ -1,0 +1,131 @@
+"""Looks → verdict: at any moment, whether the candidate is proven harmful, proven safe, or neither.
+
+The statistics are in `docs/verdicts.md`. Everything here is pure: the same looks give the same evidence and the same
+verdict, which is how `lockgate verify` checks a rollout that is over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from lockgate.rollout.analysis.disagreement import DisagreementKind
+from lockgate.rollout.analysis.error_rate import ErrorRateKind
+from lockgate.rollout.analysis.evidence import Evidence, keep, kept_state
+from lockgate.rollout.analysis.kinds import BatchKind, Kind, Terms, terms_of
+from lockgate.rollout.analysis.latency import LatencyKind
+from lockgate.rollout.analysis.latency_limit import LatencyLimitKind
+from lockgate.rollout.analysis.prediction_drift import PredictionDriftKind
+from lockgate.rollout.analysis.query import QueryKind
+from lockgate.rollout.analysis.seen import seen_of
+from lockgate.rollout.analysis.words import Look
+from lockgate.rollout.gates import Disagreement, ErrorRate, Gate, Latency, PredictionDrift, Query
+from lockgate.rollout.profile import PROFILES
+from lockgate.rollout.spec import RolloutSpec, ShadowStep
+from lockgate.rollout.verdict import GateVerdict, Verdict, worst
+from lockgate.rollout.words import Outcome
+
+__all__ = ["Analysis", "Evidence", "blind", "kinds_in_batch"]
+
+
+def blind(spec: RolloutSpec, why: str) -> Verdict:
+    """The verdict when there was nothing to measure with."""
+    return Verdict(Outcome.ERROR, (), 0, PROFILES[spec.profile].alpha, why)
+
+
+def kinds_in_batch(gates: Mapping[str, Gate], terms: Terms, *, explain: bool) -> list[BatchKind[Any]]:
+    """The kinds of gates that can be simulated. Without `explain` nothing is computed that only sentences tell."""
+    kinds: list[BatchKind[Any]] = []
+    compared = {n: g for n, g in gates.items() if isinstance(g, Latency) and g.max is None}
+    if compared:
+        kinds.append(LatencyKind(compared, terms))
+    for name, gate in gates.items():
+        if isinstance(gate, ErrorRate):
+            kinds.append(ErrorRateKind(name, gate, terms, explain=explain))
+        elif isinstance(gate, Latency) and gate.max is not None:
+            kinds.append(LatencyLimitKind(name, gate, terms))
+        elif isinstance(gate, Disagreement):
+            kinds.append(DisagreementKind(name, gate, terms))
+    return kinds
+
+
+class Analysis:
+    """Judges one rollout by its spec."""
+
+    def __init__(self, spec: RolloutSpec) -> None:
+        self._spec, terms = spec, terms_of(spec)
+        kinds: list[Kind[Any]] = [*kinds_in_batch(spec.gates, terms, explain=True)]
+        for name, gate in spec.gates.items():
+            if isinstance(gate, PredictionDrift):
+                kinds.append(PredictionDriftKind(name, gate, terms))
+            elif isinstance(gate, Query):
+                kinds.append(QueryKind(name, gate))
+        self._kinds = {",".join(kind.names): kind for kind in kinds}
+        self._like = {key: kind.begin(1) for key, kind in self._kinds.items()}
+
+    def begin(self) -> Evidence:
+        """Of a rollout that nobody has looked at."""
+        return Evidence(kept={key: keep(state) for key, state in self._like.items()})
+
+    def look(self, evidence: Evidence, look: Look) -> Evidence:
+        """With one more look. One at another step than the last look's enters that step first."""
+        if evidence.failed:
+            return replace(evidence, looks=evidence.looks + 1)
+        states, requests = self._in_step(evidence, look.step), evidence.requests if look.step == evidence.step else 0
+        seen = seen_of(look)
+        states = {key: self._kinds[key].look(state, seen) for key, state in states.items()}
+        told = self._told(states)
+        return Evidence(
+            step=look.step,
+            looks=evidence.looks + 1,
+            requests=requests + look.candidate.requests,
+            failed=any(gate.outcome is Outcome.FAIL for gate in told.values()),
+            kept={key: keep(state) for key, state in states.items()},
+            blind=self._blind(evidence.blind, look),
+        )
+
+    def verdict(self, evidence: Evidence, step: int) -> Verdict:
+        """On `step`. Where the last look was at another one, nothing is known of it yet."""
+        told = self._told(self._in_step(evidence, step))
+        gates = tuple(_unless_blind(told[name], evidence.blind.get(name)) for name in self._spec.gates)
+        outcome = worst([gate.outcome for gate in gates if gate.votes])
+        return Verdict(
+            outcome=outcome,
+            gates=gates,
+            requests=evidence.requests if step == evidence.step else 0,
+            alpha=PROFILES[self._spec.profile].alpha,
+            reason="; ".join(g.sentence for g in gates if g.votes and g.outcome is outcome) or _NO_VOTES,
+            looks=evidence.looks,
+        )
+
+    def _in_step(self, evidence: Evidence, step: int) -> dict[str, Any]:
+        states = {key: kept_state(like, evidence.kept[key]) for key, like in self._like.items()}
+        if step == evidence.step:
+            return states
+        shadow = is_shadow(self._spec, step)
+        return {key: self._kinds[key].enter(state, shadow=shadow) for key, state in states.items()}
+
+    def _blind(self, before: Mapping[str, str], look: Look) -> dict[str, str]:
+        """A source that said nothing speaks again with the next look; a query, with its next reading."""
+        gates = self._spec.gates
+        waiting = {n: why for n, why in before.items() if isinstance(gates.get(n), Query) and n not in look.readings}
+        idle = () if is_shadow(self._spec, look.step) else Disagreement
+        came = {n: why for n, why in look.blind.items() if n in gates and not isinstance(gates[n], idle)}
+        return {**waiting, **came}
+
+    def _told(self, states: Mapping[str, Any]) -> dict[str, GateVerdict]:
+        return {gate.gate: gate for key, state in states.items() for gate in self._kinds[key].told(state)}
+
+
+_NO_VOTES = "no gate has anything to say in this step"
+
+
+def is_shadow(spec: RolloutSpec, step: int) -> bool:
+    return 0 <= step < len(spec.steps) and isinstance(spec.steps[step], ShadowStep)
+
+
+def _unless_blind(gate: GateVerdict, why: str | None) -> GateVerdict:
+    if why is None or gate.outcome is Outcome.FAIL:
+        return gate
+    return replace(gate, outcome=Outcome.ERROR, sentence=f"{gate.gate}: {Outcome.ERROR}, {why}")

@@ -1,0 +1,122 @@
+"""A gate's numbers as a `GateVerdict`, with the sentence that a person reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+from typing import Protocol
+
+import numpy as np
+
+from lockgate.rollout.analysis import bets
+from lockgate.rollout.analysis.kinds import FAIL, PASS, Terms
+from lockgate.rollout.gates import Latency
+from lockgate.rollout.verdict import GateVerdict
+from lockgate.rollout.words import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One gate of one rollout; units are the metric's own."""
+
+    outcome: float
+    requests: tuple[int, int]
+    """The candidate's and stable's."""
+    candidate: float | None
+    stable: float | None
+    limit: float | None
+    evidence: tuple[float, float] = (0.0, 0.0)
+    """Logarithms of the e-values for harm and for safety."""
+    effect: float = 1.0
+    votes: bool = True
+    needs_stable: bool = True
+
+
+class _Gate(Protocol):
+    @property
+    def metric(self) -> str: ...
+
+
+def word(outcome: float) -> Outcome:
+    return {FAIL: Outcome.FAIL, PASS: Outcome.PASS}.get(outcome, Outcome.UNDECIDED)
+
+
+def gate_verdict(name: str, gate: _Gate, terms: Terms, told: Told, figures: str) -> GateVerdict:
+    outcome, (mine, others) = word(told.outcome), told.requests
+    if told.votes and (not mine or (not others and told.needs_stable)):
+        nothing = f"no data from {'stable' if mine else 'the candidate'} yet"
+        sentence = f"{name}: {'failed in an earlier step' if outcome is Outcome.FAIL else nothing}"
+    else:
+        sentence = f"{name}: {outcome}, {figures}"
+    harm, safety = (float(bets.shown(np.array(log_e))) for log_e in told.evidence)
+    return GateVerdict(
+        gate=name,
+        metric=gate.metric,
+        outcome=outcome,
+        candidate=told.candidate,
+        stable=told.stable,
+        limit=told.limit,
+        candidate_requests=mine,
+        stable_requests=others,
+        harm=harm,
+        safety=safety,
+        sentence=sentence,
+        fails_from=terms.fails_from,
+        passes_from=terms.passes_from,
+        design_effect=told.effect,
+        share=1 / terms.votes,
+        votes=told.votes,
+    )
+
+
+def errors_sentence(told: Told, bad: int, times: float | None) -> str:
+    """`bad`: failed requests. `times`: as often as stable at least, where that was proven."""
+    share, stable = told.candidate or 0.0, f", stable {told.stable:.2%}" if told.stable is not None else ""
+    text = f"candidate failed {bad} of {told.requests[0]} requests ({share:.2%}){stable}, limit {told.limit or 0:.2%}"
+    if told.outcome == FAIL and times is not None and times >= _WORTH_SAYING:
+        text += f"; that is at least {times:.1f} times as often as stable"
+    return text
+
+
+_WORTH_SAYING = 1.05
+
+
+def latency_sentence(told: Told, gate: Latency, slow: int) -> str:
+    stable = f" stable's {told.stable:.1f} ms," if told.stable is not None else ""
+    return (
+        f"candidate's p{gate.quantile * 100:g} is {told.candidate or 0:.1f} ms,{stable}"
+        f" limit {told.limit or 0:.1f} ms, {slow} of {told.requests[0]} requests were slower than that"
+    )
+
+
+def disagreement_sentence(told: Told, pairs: tuple[int, int], echoes: tuple[int, int]) -> str:
+    """Both are (differing, all)."""
+    (differing, compared), (noisy, echoed) = pairs, echoes
+    noise = f"stable differs from itself in {noisy} of {echoed}" if echoed else "stable was not asked twice"
+    before = "" if told.votes else "; no answers are compared in this step, and this gate does not vote"
+    return (
+        f"candidate differs from stable in {differing} of {compared} answers ({told.candidate or 0:.2%}),"
+        f" {noise}, limit {told.limit or 0:.2%}{before}"
+    )
+
+
+def drift_sentence(told: Told, width: float) -> str:
+    distance = told.candidate or 0.0
+    return f"predictions differ by {distance:.3f} (±{width:.3f}), limit {told.limit or 0:.3f}"
+
+
+def query_sentence(counts: tuple[int, int, int], last: float | None, limits: tuple[float, float], why: str) -> str:
+    """`counts`: readings within the limits, outside, and without a value. `limits`: least and most, or infinity."""
+    within, outside, empty = counts
+    text = f"{within} readings within {_span(*limits)}, {outside} outside"
+    if empty:
+        text += f", {empty} without a value"
+    if last is not None:
+        text += f", the last one {last:g}"
+    return f"{text}; the source does not answer: {why}" if why else text
+
+
+def _span(low: float, high: float) -> str:
+    if low == -inf:
+        return f"at most {high:g}"
+    return f"at least {low:g}" if high == inf else f"{low:g} to {high:g}"

@@ -1,0 +1,33 @@
+"""What the analysis is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from lockgate.monitoring.measurement import Pairs, Reading, Spread, Tally
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What came between two looks at the traffic of one step. The event log keeps each one: `verify` judges it anew."""
+
+    step: int
+    """Index of the step in the spec."""
+    at: float
+    """When it ended, in unix seconds."""
+    stable: Tally = field(default_factory=Tally)
+    candidate: Tally = field(default_factory=Tally)
+    """In a shadow step, the copies that the candidate answered."""
+    warm: bool = True
+    """False during the warm-up: its latencies prove nothing."""
+    replicas: tuple[tuple[int, int], ...] = ()
+    """Requests and failed requests of each of stable's replicas, in an order that lasts."""
+    pairs: Mapping[str, Pairs] = field(default_factory=dict)
+    """By the name of a `disagreement` gate."""
+    spreads: Mapping[str, Spread] = field(default_factory=dict)
+    """By the name of a `prediction_drift` gate."""
+    readings: Mapping[str, Reading] = field(default_factory=dict)
+    """By the name of a `query` gate, where one was due."""
+    blind: Mapping[str, str] = field(default_factory=dict)
+    """Gates whose source said nothing, by name, and why."""

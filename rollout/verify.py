@@ -1,0 +1,83 @@
+"""Every verdict of a rollout computed anew from the looks in its log, and every state from its events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from math import isclose
+
+from lockgate.rollout.advance import advance
+from lockgate.rollout.analysis.analysis import Analysis
+from lockgate.rollout.analysis.words import Look
+from lockgate.rollout.errors import NotNow
+from lockgate.rollout.spec import RolloutSpec
+from lockgate.rollout.state import Judged, State
+from lockgate.rollout.store import Event
+from lockgate.rollout.verdict import GONE, GateVerdict, Verdict
+from lockgate.rollout.words import Outcome
+
+_DIGITS = 1e-6
+"""Another processor's logarithms differ in the last digits, and a sum of thousands of them by a little more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One event of the log. `wrong`: what does not hold, as sentences; none is well."""
+
+    sequence: int
+    at: float
+    what: str
+    verdict: Verdict | None
+    wrong: tuple[str, ...] = ()
+
+
+def verify(spec: RolloutSpec, events: Sequence[Event], looks: Iterable[Look]) -> Iterator[Check]:
+    """One check for each event, in their order."""
+    analysis = Analysis(spec)
+    evidence, waiting = analysis.begin(), iter(looks)
+    state = State()
+    for number, event in enumerate(events, 1):
+        wrong = []
+        if event.sequence != number:
+            wrong.append(f"event {number} is missing; {event.sequence} follows")
+        try:
+            state = advance(spec, state, event.happening, event.at)
+        except NotNow as error:
+            wrong.append(str(error))
+        if state != event.state:
+            wrong.append(f"the events before lead to {state.phase}, and the log says {event.state.phase}")
+            state = event.state
+        verdict = event.happening.verdict if isinstance(event.happening, Judged) else None
+        if verdict is not None and not verdict.looks and (verdict.gates or verdict.outcome is not Outcome.ERROR):
+            wrong.append(f"the verdict is {verdict.outcome}, and nothing was looked at")
+        if verdict is not None and verdict.looks:
+            while evidence.looks < verdict.looks and (look := next(waiting, None)):
+                evidence = analysis.look(evidence, look)
+            if evidence.looks < verdict.looks:
+                wrong.append(f"made of {verdict.looks} looks, and the log has {evidence.looks}")
+            else:
+                step = evidence.step if evidence.step is not None else state.step
+                wrong.extend(_differences(analysis.verdict(evidence, step), verdict))
+        yield Check(event.sequence, event.at, event.happening.kind, verdict, tuple(wrong))
+
+
+def _differences(again: Verdict, recorded: Verdict) -> Iterator[str]:
+    """The outcome of all gates may have been set aside for a candidate that was gone; that of each gate never is."""
+    aside = recorded.outcome is Outcome.ERROR and recorded.reason == GONE and again.outcome is not Outcome.FAIL
+    if recorded.outcome is not again.outcome and not aside:
+        yield f"the verdict was {recorded.outcome}, and computed anew it is {again.outcome}"
+    if (recorded.requests, recorded.alpha) != (again.requests, again.alpha):
+        yield f"it was of {recorded.requests} requests, and computed anew it is of {again.requests}"
+    if len(again.gates) != len(recorded.gates):
+        yield f"{len(recorded.gates)} gates were judged, and the spec has {len(again.gates)}"
+    for new, old in zip(again.gates, recorded.gates, strict=False):
+        yield from _gate(new, old)
+
+
+def _gate(new: GateVerdict, old: GateVerdict) -> Iterator[str]:
+    if new.outcome is not old.outcome:
+        yield f"{old.gate} was {old.outcome}, and computed anew it is {new.outcome}"
+    for name in ("candidate", "stable", "limit", "harm", "safety"):
+        mine, theirs = getattr(new, name), getattr(old, name)
+        if (mine is None) != (theirs is None) or (mine is not None and not isclose(mine, theirs, rel_tol=_DIGITS)):
+            yield f"{old.gate}: {name} was {theirs}, and computed anew it is {mine}"
