@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from lockgate.monitoring.measurement import Pairs, Reading, Spread
+from lockgate.monitoring.measurement import Arrivals, Group, Pairs, Reading, Spread
 from lockgate.rollout.words import Counts, Routes
 
 
@@ -39,6 +39,9 @@ class Observed:
     spreads: Mapping[str, Spread] = field(default_factory=dict)
     readings: Mapping[str, Reading] = field(default_factory=dict)
     blind: Mapping[str, str] = field(default_factory=dict)
+    rewards: Mapping[str, tuple[Group, ...]] = field(default_factory=dict)
+    """By the names of business metrics."""
+    arrivals: tuple[Arrivals, ...] = ()
 
 
 class Observer(Protocol):

@@ -67,6 +67,8 @@ class Progress:
             spreads=observed.spreads,
             readings=observed.readings,
             blind=observed.blind,
+            rewards=observed.rewards,
+            arrivals=observed.arrivals,
         )
         return replace(self, at=now, seen=seen, step=total), look
 

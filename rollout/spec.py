@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from difflib import get_close_matches
 from ipaddress import IPv4Address
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -19,8 +19,9 @@ from pydantic import (
     model_validator,
 )
 
-from lockgate.monitoring.units import Bytes, Percent, PercentOrNone, Seconds, seconds_text
-from lockgate.rollout.gates import Disagreement, Gate, GateName
+from lockgate.monitoring.units import Bytes, Percent, PercentOrNone, Seconds, Share, seconds_text
+from lockgate.rollout.gates import Disagreement, Gate, GateName, Mean
+from lockgate.rollout.metrics import Metric, MetricName
 
 
 class _Section(BaseModel):
@@ -46,6 +47,8 @@ def _address(value: object) -> str:
     return str(value)
 
 
+AB_GATE = "ab"
+"""How the test of an `ab` step is called among the gates."""
 _LAST_PORT = 65_535
 Address = Annotated[
     str,
@@ -115,12 +118,8 @@ class Hold(_Section):
     duration: Seconds | None = Field(default=None, description="And this long.")
 
 
-class _Step(_Section):
+class _Lasting(_Section):
     hold: Hold = Field(default=Hold(), description="The least that the step lasts.")
-    until: Literal["decided", "held"] = Field(
-        default="decided",
-        description="`decided`: every gate must pass. `held`: going on needs only that no gate fails.",
-    )
     timeout: Seconds = Field(default=3600.0, description="A step that has not ended by then ends as on_timeout says.")
     on_timeout: Literal["rollback", "hold"] = Field(
         default="rollback", description="`rollback`, or `hold` and wait for a person's `promote` or `abort`."
@@ -134,6 +133,13 @@ class _Step(_Section):
                 f"{seconds_text(self.timeout)}"
             )
         return self
+
+
+class _Step(_Lasting):
+    until: Literal["decided", "held"] = Field(
+        default="decided",
+        description="`decided`: every gate must pass. `held`: going on needs only that no gate fails.",
+    )
 
 
 class Shadow(_Step):
@@ -155,6 +161,34 @@ class Canary(_Step):
     weight: Percent = Field(lt=100, description="Share of live requests that the candidate answers.")
 
 
+class Ab(_Lasting):
+    """Users are split between stable and the candidate, until it is proven which of them does better.
+
+    It ends with a proof that the candidate is better, or that it is not better by the minimum effect; and every gate
+    guards it as in any other step.
+    """
+
+    weight: Percent = Field(lt=100, description="Share of users that the candidate answers.")
+    metric: MetricName = Field(
+        description="What is to become better, by its name in `metrics`; one that is not there is binary feedback."
+    )
+    minimum_effect: Share = Field(
+        default=0.0,
+        description=(
+            "The least that is worth a new version, relative to stable's mean. Proven to be less, the candidate goes"
+            " back; with 0, only when it is proven to be worse."
+        ),
+    )
+    allocation: Literal["fixed", "thompson"] = Field(
+        default="fixed",
+        description=(
+            "`thompson`: the weight follows the chance that the candidate is better (Thompson sampling), between a"
+            " fifth of `weight` and what leaves stable a fifth of its share."
+        ),
+    )
+    until: ClassVar[Literal["decided", "held"]] = "decided"
+
+
 class ShadowStep(_Section):
     """A step that only watches."""
 
@@ -167,13 +201,20 @@ class CanaryStep(_Section):
     canary: Canary = Field(description="Live requests are answered by the candidate.")
 
 
-_KINDS = ("shadow", "canary")
+class AbStep(_Section):
+    """A step that compares what users do."""
+
+    ab: Ab = Field(description="Users are split between both sides, until it is proven which does better.")
+
+
+_STEPS: dict[str, type[_Section]] = {"shadow": ShadowStep, "canary": CanaryStep, "ab": AbStep}
+_KINDS = tuple(_STEPS)
 
 
 def _one_kind(value: object) -> object:
     """A mapping with exactly one key says what step it is; everything else gets a sentence of its own."""
     if not isinstance(value, dict):
-        if isinstance(value, ShadowStep | CanaryStep):
+        if isinstance(value, ShadowStep | CanaryStep | AbStep):
             return value
         raise ValueError("a step is a mapping with one key, like `canary: {weight: 5}`")
     known = [key for key in value if key in _KINDS]
@@ -182,7 +223,7 @@ def _one_kind(value: object) -> object:
     if strange := [str(key) for key in value if key not in _KINDS]:
         raise ValueError(_strange_kind(strange, known))
     if not known:
-        raise ValueError("an empty step; write shadow or canary, like `canary: {weight: 5}`")
+        raise ValueError("an empty step; write shadow, canary or ab, like `canary: {weight: 5}`")
     return value
 
 
@@ -191,21 +232,38 @@ def _strange_kind(strange: list[str], known: list[str]) -> str:
         return f"{', '.join(strange)} beside {known[0]}; indent its fields so that they stand below {known[0]}"
     near = get_close_matches(strange[0], _KINDS, n=1)
     question = f"; did you mean {near[0]!r}?" if near else ""
-    return f"unknown step {strange[0]!r}; this version knows shadow and canary{question}"
+    return f"unknown step {strange[0]!r}; this version knows shadow, canary and ab{question}"
 
 
 def _kind(value: object) -> str:
     """Which member of the union a step is, so that its errors are about that member alone."""
     if isinstance(value, dict):
         return str(next(iter(value)))
-    return "shadow" if isinstance(value, ShadowStep) else "canary"
+    return next(kind for kind, of in _STEPS.items() if isinstance(value, of))
 
 
 Step = Annotated[
-    Annotated[ShadowStep, Tag("shadow")] | Annotated[CanaryStep, Tag("canary")],
+    Annotated[ShadowStep, Tag("shadow")] | Annotated[CanaryStep, Tag("canary")] | Annotated[AbStep, Tag("ab")],
     Discriminator(_kind),
     BeforeValidator(_one_kind),
 ]
+
+
+def options(step: Step) -> Shadow | Canary | Ab:
+    """What stands below the step's one key."""
+    match step:
+        case ShadowStep():
+            return step.shadow
+        case CanaryStep():
+            return step.canary
+        case AbStep():
+            return step.ab
+
+
+def weight_of(step: Step) -> float:
+    """Percent of the live requests that the candidate answers."""
+    below = options(step)
+    return 0.0 if isinstance(below, Shadow) else below.weight
 
 
 class WarmUp(_Section):
@@ -230,6 +288,11 @@ class RolloutSpec(_Section):
         description="Named conditions that every step must meet; each compares candidate with stable.",
         json_schema_extra={"additionalProperties": False},
     )
+    metrics: dict[MetricName, Metric] = Field(
+        default={},
+        description="Business metrics, which `ab` steps and `mean` gates name.",
+        json_schema_extra={"additionalProperties": False},
+    )
     profile: Literal["fast", "default", "strict"] = Field(
         default="default", description="How sure a verdict must be: alpha 0.05, 0.05 or 0.01; see docs/verdicts.md."
     )
@@ -240,14 +303,44 @@ class RolloutSpec(_Section):
         """Weights rise, so that no user is moved back from candidate to stable by a step."""
         before = 0.0
         for index, step in enumerate(self.steps):
-            if isinstance(step, CanaryStep):
-                if step.canary.weight <= before:
-                    raise ValueError(
-                        f"steps[{index}].canary.weight: weights must rise from canary to canary; "
-                        f"{step.canary.weight:g} follows {before:g}"
-                    )
-                before = step.canary.weight
+            if isinstance(step, ShadowStep):
+                continue
+            kind, weight = _kind(step), weight_of(step)
+            if weight < before or (weight == before and isinstance(step, CanaryStep)):
+                raise ValueError(
+                    f"steps[{index}].{kind}.weight: weights must rise from step to step; {weight:g} follows {before:g}"
+                )
+            before = weight
         return self
+
+    @model_validator(mode="after")
+    def _known_metrics(self) -> Self:
+        """A metric that is not declared is binary feedback, unless it looks like a slip of the pen."""
+        for index, step in enumerate(self.steps):
+            if isinstance(step, AbStep):
+                self._check_metric(f"steps[{index}].ab.metric", step.ab.metric)
+                if why := self.metric(step.ab.metric).too_long(step.ab.timeout):
+                    raise ValueError(f"steps[{index}].ab.timeout: {step.ab.metric} cannot be judged: {why}")
+        for name, gate in self.gates.items():
+            if isinstance(gate, Mean):
+                self._check_metric(f"gates.{name}.of", gate.of)
+        if AB_GATE in self.gates:
+            raise ValueError(f"gates.{AB_GATE}: is what the A/B test itself is called; choose another name")
+        return self
+
+    def _check_metric(self, at: str, name: str) -> None:
+        if name not in self.metrics and (near := get_close_matches(name, self.metrics, n=1)):
+            raise ValueError(f"{at}: there is no metric {name!r} in rollout.metrics; did you mean {near[0]!r}?")
+
+    def metric(self, name: str) -> Metric:
+        return self.metrics.get(name) or Metric()
+
+    @property
+    def business(self) -> dict[str, Metric]:
+        """Every metric that a step or a gate looks at, or that is declared, by name."""
+        steps = [step.ab.metric for step in self.steps if isinstance(step, AbStep)]
+        gates = [gate.of for gate in self.gates.values() if isinstance(gate, Mean)]
+        return {name: self.metric(name) for name in dict.fromkeys((*self.metrics, *steps, *gates))}
 
     @model_validator(mode="after")
     def _answers_to_compare(self) -> Self:
@@ -270,7 +363,7 @@ class RolloutSpec(_Section):
         for index, step in enumerate(self.steps):
             if isinstance(step, ShadowStep):
                 proven = proven or step.shadow.until == "decided"
-            elif step.canary.until == "decided" and not proven:
+            elif isinstance(step, CanaryStep) and step.canary.until == "decided" and not proven:
                 raise ValueError(
                     f"steps[{index}].canary: no gate can decide it, for answers are compared in shadow steps only; add"
                     " a gate like `errors: {metric: error_rate}`, or begin with a shadow that lasts `until: decided`"

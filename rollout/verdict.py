@@ -41,6 +41,10 @@ class GateVerdict:
     """The gate's part of alpha; 0 for a query, whose readings are counted: `harm` and `safety` are those counts."""
     votes: bool = True
     """False where it has nothing to say: answers are compared in shadow steps only."""
+    effect: float | None = None
+    """Of a business metric: the candidate's mean over stable's, less 1; None where there is no estimate."""
+    interval: tuple[float, float] | None = None
+    """Where the effect is, at any moment, but for alpha; None where it may be anywhere."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from lockgate.monitoring.measurement import Pairs, Reading, Spread, Tally
+from lockgate.monitoring.measurement import Arrivals, Group, Pairs, Reading, Spread, Tally
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,3 +31,7 @@ class Look:
     """By the name of a `query` gate, where one was due."""
     blind: Mapping[str, str] = field(default_factory=dict)
     """Gates whose source said nothing, by name, and why."""
+    rewards: Mapping[str, tuple[Group, ...]] = field(default_factory=dict)
+    """By the name of a business metric, where a step or a gate looks at one."""
+    arrivals: tuple[Arrivals, ...] = ()
+    """Who came into the step."""
