@@ -18,6 +18,7 @@ from lockgate.flows import report
 from lockgate.flows.observer import Observation
 from lockgate.flows.outbox import Outbox
 from lockgate.flows.release import bento_of, tidy
+from lockgate.flows.rewards import Places, Rewards
 from lockgate.flows.world import World
 from lockgate.registry.errors import Conflict, NoSuchVersion, RegistryError
 from lockgate.rollout.controller import Controller
@@ -80,12 +81,15 @@ def drive(world: World, rollout: Rollout, me: str, watch: Watcher, *, outbox: Ou
     healer = Healer(world, facts)
     with Outbox() if outbox is None else nullcontext(outbox) as out:
         try:
-            with Observation(world.spec, facts, world.home.capture(world.spec.name)) as seen:
+            name = world.spec.name
+            places = Places(world.home.capture(name), world.home.feedback(name), rollout.id)
+            with Observation(world.spec, facts, places.capture, Rewards(world.spec, facts, places)) as seen:
                 sources = world.source, seen
                 controller = Controller(rollout, world.store, world.router, sources, lambda: world.sides(facts))
-                return _loop(_Drive(world, rollout, controller, healer, out, seen), me, watch)
+                return _loop(_Drive(world, rollout, controller, healer, out, seen, places), me, watch)
         finally:
             healer.join()
+            world.feedback.join()
             world.store.release(rollout.id, me)
 
 
@@ -97,8 +101,10 @@ class _Drive:
     healer: Healer
     outbox: Outbox
     observation: Observation
+    places: Places
     noted: str = ""
     shown: list[dict[str, Any]] = field(default_factory=list)
+    counted: dict[str, int] = field(default_factory=dict)
 
 
 def _loop(d: _Drive, me: str, watch: Watcher) -> State:
@@ -115,7 +121,7 @@ def _loop(d: _Drive, me: str, watch: Watcher) -> State:
                 raise
         else:
             _note(d, event.state)
-            _keep_examples(d)
+            _keep_notes(d)
             watch(event, d.world.store.progress(d.rollout.id))
             if event.state.phase.over:
                 _clear(d)
@@ -136,6 +142,7 @@ def _turn(d: _Drive, me: str) -> Event:
     now = time.time()
     if not d.world.store.last(d.rollout.id).state.phase.over:
         d.healer.look()
+        d.world.feedback.look()
     event = d.controller.tick(me, now)
     state = event.state
     if state.phase is Phase.PROMOTING and (ready := _move_alias(d, event)):
@@ -168,15 +175,19 @@ def _clear(d: _Drive) -> None:
     """Stop the side that lost, and close the rollout."""
     d.healer.join()
     tidy(d.world)
+    d.places.forget()
     d.world.store.close_rollout(d.rollout.id, time.time())
 
 
-def _keep_examples(d: _Drive) -> None:
-    """The worst disagreements, for people to look at."""
+def _keep_notes(d: _Drive) -> None:
+    """The worst disagreements, and what became of feedback, for people to look at."""
     examples = [asdict(example) for example in d.observation.examples()]
     if examples and examples != d.shown:
         d.world.store.note(d.rollout.id, report.DISAGREEMENTS, examples)
         d.shown = examples
+    if (feedback := d.observation.feedback) and feedback != d.counted:
+        d.world.store.note(d.rollout.id, report.FEEDBACK, feedback)
+        d.counted = feedback
 
 
 def _note(d: _Drive, state: State) -> None:

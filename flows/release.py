@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 
 import psutil
 
+from lockgate.flows import feedback
 from lockgate.flows.build import build
 from lockgate.flows.capture import configure
 from lockgate.flows.errors import NothingToDo
@@ -225,8 +226,9 @@ def _start(world: World, bento: Bento, say: Say) -> None:
 
 
 def serve_stable(world: World, bento: Bento, say: Say) -> None:
-    """Bring stable and the router up; with both up already, nothing changes."""
+    """Bring stable, the feedback server where the spec needs one, and the router up; what is up stays as it is."""
     _start(world, bento, say)
+    fed = _serve_feedback(world)
     stable = world.sides({"stable_bento": bento.tag})["stable"]
     if not world.router.running():
         say(f"starting the router on {world.spec.rollout.traffic.listen}")
@@ -234,6 +236,21 @@ def serve_stable(world: World, bento: Bento, say: Say) -> None:
     served = world.router.applied()
     if not served.weight and not served.mirror and set(served.stable) != set(stable):
         world.router.apply(Routes(stable))
+    if not fed:
+        feedback.stop(world.home, world.spec.name)
+
+
+def _serve_feedback(world: World) -> bool:
+    """Whether the router needs the feedback server, which then runs: an open rollout's goes on as it was opened."""
+    opened = world.store.open_of(world.spec.name)
+    fed = feedback.wanted(opened.spec if opened else world.spec.rollout)
+    if not fed:
+        return False
+    if opened and opened.document != world.spec.document:
+        feedback.revive(world.home, world.spec.name)
+    else:
+        feedback.ensure(world.home, world.spec)
+    return True
 
 
 def tidy(world: World) -> None:

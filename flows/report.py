@@ -9,13 +9,15 @@ from typing import Any
 from lockgate.rollout.advance import label, mirror, weight
 from lockgate.rollout.progress import Progress
 from lockgate.rollout.spec import RolloutSpec
-from lockgate.rollout.state import Commanded, Judged, State
+from lockgate.rollout.state import Allocated, Commanded, Judged, State
 from lockgate.rollout.store import Event, Rollout, Store
 from lockgate.rollout.verdict import Verdict
 from lockgate.rollout.words import WHOLE, Phase
 
 DISAGREEMENTS = "disagreements"
 """The name under which the worst of them are kept."""
+FEEDBACK = "feedback"
+"""And that of how many rows of feedback became what."""
 
 
 def status(store: Store, rollout: Rollout, now: float | None = None) -> dict[str, Any]:
@@ -44,6 +46,7 @@ def status(store: Store, rollout: Rollout, now: float | None = None) -> dict[str
         "requests": progress.verdict.requests if progress and progress.verdict else 0,
         "facts": dict(state.facts),
         "disagreements": store.noted(rollout.id, DISAGREEMENTS) or [],
+        "feedback": store.noted(rollout.id, FEEDBACK) or {},
     }
 
 
@@ -52,7 +55,7 @@ def share_of_candidate(spec: RolloutSpec, state: State) -> float:
     if state.phase in (Phase.PROMOTING, Phase.SUCCEEDED):
         return 100.0
     if state.phase.stepping:
-        return weight(spec.steps[state.step]) * 100 / WHOLE
+        return weight(spec.steps[state.step], state) * 100 / WHOLE
     return 0.0
 
 
@@ -68,7 +71,8 @@ def _step(spec: RolloutSpec, state: State, index: int) -> dict[str, Any]:
         mark = "passed"
     else:
         mark = "now" if going else "ended"
-    return {"step": label(step), "weight": weight(step) / WHOLE, "mirror": mirror(step) / WHOLE, "state": mark}
+    moved = state if index == state.step else None
+    return {"step": label(step), "weight": weight(step, moved) / WHOLE, "mirror": mirror(step) / WHOLE, "state": mark}
 
 
 def _gates(progress: Progress | None, state: State) -> list[dict[str, Any]]:
@@ -106,6 +110,8 @@ def line(spec: RolloutSpec, event: Event) -> dict[str, Any]:
     if isinstance(said, Judged):
         out["verdict"] = {**verdict_of(said.verdict), "outcome": str(said.verdict.outcome)}
         out["reason"] = said.verdict.reason
+    if isinstance(said, Allocated):
+        out["reason"] = said.reason
     if isinstance(said, Commanded):
         out |= {"what": said.command, "by": said.by, "comment": said.comment}
     return out

@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, 
 from lockgate.monitoring.spec import MonitoringSpec
 from lockgate.monitoring.units import size_text
 from lockgate.registry.spec import ModelSpec
-from lockgate.rollout.gates import Disagreement, PredictionDrift, Query
-from lockgate.rollout.spec import RolloutSpec
+from lockgate.rollout.gates import Disagreement, Mean, PredictionDrift, Query
+from lockgate.rollout.spec import AbStep, RolloutSpec
 from lockgate.services.spec import ServiceSpec
 
 _NAME = r"^[a-z]([a-z0-9-]{0,48}[a-z0-9])?$"
@@ -82,6 +82,27 @@ class Spec(BaseModel):
                 raise ValueError(
                     f"rollout.gates.{name}: answers are compared from the captured traffic, and"
                     " monitoring.capture.sample is 0; raise it"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _every_user_counts(self) -> Self:
+        """What users did is asked for where it can be had, and counted for all who were answered."""
+        looked_at = {
+            f"steps[{i}].ab": step.ab.metric for i, step in enumerate(self.rollout.steps) if isinstance(step, AbStep)
+        }
+        looked_at |= {f"gates.{name}": gate.of for name, gate in self.rollout.gates.items() if isinstance(gate, Mean)}
+        for at, name in looked_at.items():
+            if not self.rollout.metric(name).promql and self.monitoring.capture.sample < 100:  # percent
+                raise ValueError(
+                    f"rollout.{at}: users are counted from the captured traffic, every one of them, and"
+                    f" monitoring.capture.sample is {self.monitoring.capture.sample:g} %; set it to 100%"
+                )
+        for name, metric in self.rollout.metrics.items():
+            if metric.promql and self.monitoring.prometheus is None:
+                raise ValueError(
+                    f"rollout.metrics.{name}.promql: nobody to ask; name the Prometheus in monitoring.prometheus, like"
+                    " http://127.0.0.1:9090"
                 )
         return self
 

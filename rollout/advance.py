@@ -13,8 +13,8 @@ from typing import assert_never
 
 from lockgate.rollout.errors import NotNow
 from lockgate.rollout.gates import Disagreement
-from lockgate.rollout.spec import CanaryStep, RolloutSpec, ShadowStep, Step
-from lockgate.rollout.state import Broke, Built, Commanded, Ending, Happening, Judged, Opened, Settled, State
+from lockgate.rollout.spec import AbStep, RolloutSpec, ShadowStep, Step, options, weight_of
+from lockgate.rollout.state import Allocated, Broke, Built, Commanded, Ending, Happening, Judged, Opened, Settled, State
 from lockgate.rollout.verdict import Verdict
 from lockgate.rollout.words import WHOLE, Endpoint, Outcome, Phase, Routes
 
@@ -28,6 +28,8 @@ def advance(spec: RolloutSpec, state: State, happening: Happening, now: float) -
             return replace(_expect(state, Phase.BUILDING), phase=Phase.PROGRESSING, since=now, facts=dict(facts))
         case Judged(verdict=verdict):
             return _judged(spec, state, verdict, now)
+        case Allocated():
+            return _allocated(spec, state, happening, now)
         case Commanded():
             return _commanded(state, happening, now)
         case Broke():
@@ -57,15 +59,16 @@ def routes(spec: RolloutSpec, state: State, sides: Mapping[str, tuple[Endpoint, 
         return Routes(stable, candidate, weight=WHOLE, salt=salt)
     if state.phase.stepping:
         step = spec.steps[state.step]
-        shares = {"weight": weight(step), "mirror": mirror(step), "echo": echo(spec, step)}
+        shares = {"weight": weight(step, state), "mirror": mirror(step), "echo": echo(spec, step)}
         return Routes(stable, candidate, **shares, salt=salt)
     if state.phase is Phase.ROLLING_BACK:
         return Routes(stable, candidate, salt=salt)
     return Routes(stable, salt=salt)
 
 
-def weight(step: Step) -> int:
-    return round(step.canary.weight * WHOLE / 100) if isinstance(step, CanaryStep) else 0
+def weight(step: Step, state: State | None = None) -> int:
+    """In ten-thousandths; an `ab` step may have moved it in this state."""
+    return state.weight if state and state.weight is not None else round(weight_of(step) * WHOLE / 100)
 
 
 def mirror(step: Step) -> int:
@@ -80,7 +83,9 @@ def echo(spec: RolloutSpec, step: Step) -> int:
 
 
 def label(step: Step) -> str:
-    return f"canary {step.canary.weight:g} %" if isinstance(step, CanaryStep) else f"shadow {step.shadow.percent:g} %"
+    if isinstance(step, ShadowStep):
+        return f"shadow {step.shadow.percent:g} %"
+    return f"{'ab' if isinstance(step, AbStep) else 'canary'} {weight_of(step):g} %"
 
 
 def _expect(state: State, phase: Phase) -> State:
@@ -97,27 +102,34 @@ def _judged(spec: RolloutSpec, state: State, verdict: Verdict, now: float) -> St
     if state.phase is Phase.WAITING or state.paused_at is not None:
         return state
     step = spec.steps[state.step]
-    options = step.canary if isinstance(step, CanaryStep) else step.shadow
-    held = verdict.requests >= options.hold.min_requests and now - state.since >= (options.hold.duration or 0)
-    enough = {Outcome.PASS} if options.until == "decided" else {Outcome.PASS, Outcome.UNDECIDED}
+    asked = options(step)
+    held = verdict.requests >= asked.hold.min_requests and now - state.since >= (asked.hold.duration or 0)
+    enough = {Outcome.PASS} if asked.until == "decided" else {Outcome.PASS, Outcome.UNDECIDED}
     if held and verdict.outcome in enough:
         return _next(spec, state, now)
-    if now - state.since < options.timeout:
+    if now - state.since < asked.timeout:
         return state
-    reason = f"{label(step)} was {verdict.outcome} when its timeout of {options.timeout:g} s ended"
-    if options.on_timeout == "rollback":
+    reason = f"{label(step)} was {verdict.outcome} when its timeout of {asked.timeout:g} s ended"
+    if asked.on_timeout == "rollback":
         return _back(state, reason, "undecided", now)
     return replace(state, phase=Phase.WAITING, reason=reason, since=now)
 
 
 def _next(spec: RolloutSpec, state: State, now: float) -> State:
     if state.step + 1 < len(spec.steps):
-        return replace(state, step=state.step + 1, since=now)
+        return replace(state, step=state.step + 1, since=now, weight=None, weighed_at=0.0)
     return replace(state, phase=Phase.PROMOTING, since=now, reason="every step passed")
 
 
 def _back(state: State, reason: str, ending: Ending, now: float) -> State:
     return replace(state, phase=Phase.ROLLING_BACK, since=now, reason=reason, ending=ending, paused_at=None)
+
+
+def _allocated(spec: RolloutSpec, state: State, happening: Allocated, now: float) -> State:
+    step = spec.steps[state.step]
+    if state.phase is not Phase.PROGRESSING or state.paused_at is not None or not isinstance(step, AbStep):
+        raise NotNow(f"no shares are moved: the rollout is {state.phase}, and not going on in an ab step")
+    return replace(state, weight=happening.weight, weighed_at=now)
 
 
 def _commanded(state: State, said: Commanded, now: float) -> State:

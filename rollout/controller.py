@@ -14,12 +14,12 @@ from functools import reduce
 from lockgate.rollout.advance import advance, routes
 from lockgate.rollout.analysis.analysis import Analysis, Evidence, blind
 from lockgate.rollout.errors import Fenced, RouterDown, SourceDown
-from lockgate.rollout.ports import MetricSource, Nothing, Observer, Router
+from lockgate.rollout.ports import MetricSource, Nothing, Observer, Router, Span
 from lockgate.rollout.progress import Progress, begun
 from lockgate.rollout.state import Happening, Judged, State
 from lockgate.rollout.store import Event, Rollout, Store
 from lockgate.rollout.verdict import GONE, Verdict
-from lockgate.rollout.words import Endpoint, Outcome, Phase
+from lockgate.rollout.words import WHOLE, Endpoint, Outcome, Phase
 
 LEASE = 15.0
 """Seconds that a controller which says nothing more is believed to live."""
@@ -71,12 +71,20 @@ class Controller:
         if self._router.applied() != wanted:
             self._router.apply(wanted)
         if state.phase.stepping:
-            progress = self._store.progress(self.rollout.id)
-            if progress is None or progress.index != state.step:
-                evidence = progress.evidence if progress else self._evidence()
-                with suppress(SourceDown):  # the next tick begins the step instead
-                    seen = self._source.measure()
-                    self._store.save_progress(self.rollout.id, begun(state.step, now, seen, evidence, self._servers()))
+            self._begin(state, now, wanted.weight / WHOLE)
+
+    def _begin(self, state: State, now: float, share: float) -> None:
+        """The counts of a step whose routes are on, or that gives the candidate another share by now."""
+        progress = self._store.progress(self.rollout.id)
+        if progress is not None and progress.index == state.step:
+            if (moved := progress.shared(now, share)) is not progress:
+                self._store.save_progress(self.rollout.id, moved)
+            return
+        evidence = progress.evidence if progress else self._evidence()
+        with suppress(SourceDown):  # the next tick begins the step instead
+            seen = self._source.measure()
+            first = begun(state.step, now, seen, evidence, self._servers()).shared(now, share)
+            self._store.save_progress(self.rollout.id, first)
 
     def _weigh(self, last: Event, now: float) -> Event:
         progress = self._store.progress(self.rollout.id)
@@ -87,8 +95,17 @@ class Controller:
             verdict = self._judge(progress, last.state, now)
         happening = Judged(verdict)
         if advance(self.rollout.spec, last.state, happening, now) == last.state:
-            return last  # the log holds what changed something; the numbers of the moment are in `progress`
+            return self._allocate(last, now)  # the log holds what changed something; `progress` has the numbers
         return self.record(last, happening, now)
+
+    def _allocate(self, last: Event, now: float) -> Event:
+        """An `ab` step may give the candidate another share, by what was proven of it."""
+        progress = self._store.progress(self.rollout.id)
+        state = last.state
+        if progress is None or progress.index != state.step or state.phase is not Phase.PROGRESSING or state.paused_at:
+            return last
+        moved = self._analysis.allocation(progress.evidence, last.state, progress.began, now)
+        return self.record(last, moved, now) if moved else last
 
     def _judge(self, progress: Progress, state: State, now: float) -> Verdict:
         """The verdict with what came since the last look, where one is due; else what it was."""
@@ -101,7 +118,7 @@ class Controller:
             verdict = blind(self.rollout.spec, str(error))
             self._store.save_progress(self.rollout.id, replace(progress, verdict=verdict))
             return verdict
-        observed = self._observer.observe(state.step, progress.at, now)
+        observed = self._observer.observe(Span(state.step, progress.at, now, progress.began, progress.shares))
         progress, warm = progress.warmed(now, self._servers(), self.rollout.spec.warm_up, step)
         progress, look = progress.look(now, seen, observed, step)
         evidence = self._analysis.look(progress.evidence, replace(look, warm=warm))

@@ -44,15 +44,29 @@ class Observed:
     arrivals: tuple[Arrivals, ...] = ()
 
 
-class Observer(Protocol):
-    """Sees what the data plane's counters do not tell: answers, and what other sources measure."""
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What an observer is asked for. Times are unix seconds."""
 
-    def observe(self, step: int, since: float, now: float) -> Observed:
-        """What came in this step since the last look, which ended at `since`. Never raises, and never waits long."""
+    step: int
+    since: float
+    """When the last look ended."""
+    now: float
+    began: float = 0.0
+    """When the step's routes were on."""
+    shares: tuple[tuple[float, float], ...] = ()
+    """From when on which share of the users fell to the candidate, in this step."""
+
+
+class Observer(Protocol):
+    """Sees what the data plane's counters do not tell: answers, what users did, and what other sources measure."""
+
+    def observe(self, span: Span) -> Observed:
+        """What came since the last look. Never raises, and never waits long."""
 
 
 class Nothing(Observer):
     """For gates that the data plane's counters are enough for."""
 
-    def observe(self, step: int, since: float, now: float) -> Observed:  # noqa: ARG002 - the port's
+    def observe(self, span: Span) -> Observed:  # noqa: ARG002 - the port's
         return Observed()

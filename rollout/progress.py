@@ -36,6 +36,14 @@ class Progress:
     """When the warm-up began, and what the candidate had answered in the step by then."""
     servers: tuple[str, ...] = ()
     """Addresses of both sides' replicas at the last look."""
+    shares: tuple[tuple[float, float], ...] = ()
+    """From when on the candidate was given which share of the users."""
+
+    def shared(self, now: float, share: float) -> Progress:
+        """With routes that were applied at `now`."""
+        if self.shares and self.shares[-1][1] == share:
+            return self
+        return replace(self, shares=(*self.shares, (now, share)))
 
     def due(self, now: float) -> bool:
         """Looks are a second apart at first, and then ever farther: a week is not sixty times ten thousand of them.

@@ -28,6 +28,10 @@ class State:
     ending: Ending = ""
     facts: Mapping[str, str] = field(default_factory=dict)
     """What was built, by name: bento tags, digests. The rollout itself reads none of it."""
+    weight: int | None = None
+    """The candidate's share of the requests, where an `ab` step has moved it from what the spec says."""
+    weighed_at: float = 0.0
+    """When that was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +76,22 @@ class Broke:
 
 
 @dataclass(frozen=True, slots=True)
+class Allocated:
+    """An `ab` step gives the candidate another share of the users, in ten-thousandths."""
+
+    weight: int
+    reason: str
+    kind: Literal["allocated"] = "allocated"
+
+
+@dataclass(frozen=True, slots=True)
 class Settled:
     """What the phase asks for is done and verified: traffic, and the alias where it had to move."""
 
     kind: Literal["settled"] = "settled"
 
 
-Happening = Annotated[Opened | Built | Judged | Commanded | Broke | Settled, Discriminator("kind")]
+Happening = Annotated[Opened | Built | Judged | Allocated | Commanded | Broke | Settled, Discriminator("kind")]
 
 HAPPENING: TypeAdapter[Happening] = TypeAdapter(Happening)
 STATE: TypeAdapter[State] = TypeAdapter(State)

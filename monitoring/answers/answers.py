@@ -11,10 +11,19 @@ from lockgate.monitoring.answers.compare import compare
 from lockgate.monitoring.answers.errors import Incomparable
 from lockgate.monitoring.answers.examples import Examples
 from lockgate.monitoring.answers.meeting import Meeting, Met
-from lockgate.monitoring.answers.records import Records, Role, first_output, gathered, kept_answers, records
+from lockgate.monitoring.answers.records import (
+    COLUMNS,
+    Records,
+    Role,
+    first_output,
+    gathered,
+    kept_answers,
+    records,
+)
 from lockgate.monitoring.answers.spreads import Predictions
 from lockgate.monitoring.answers.words import Came, Comparison, Example
 from lockgate.monitoring.measurement import Pairs, Spread
+from lockgate.monitoring.traffic.form import INPUT, OUTPUT
 from lockgate.monitoring.traffic.tail import Tail
 
 _ROWS = 20_000
@@ -43,7 +52,7 @@ class Answers:
         self._folder, self._stable, self._candidate = folder, stable, candidate
         self._gates = dict(disagreements)
         self._drifts = {gate: Predictions(output) for gate, output in drifts.items()}
-        self._tail = Tail(folder, {stable, candidate}, since)
+        self._tail = Tail(folder, {stable, candidate}, since, self._wanted)
         self._meeting = Meeting()
         self._examples = Examples()
         self._blind: dict[str, str] = {}
@@ -78,6 +87,10 @@ class Answers:
     def examples(self) -> list[Example]:
         """The worst disagreements so far, gate by gate."""
         return self._examples.all()
+
+    def _wanted(self, column: str) -> bool:
+        """Inputs are shown beside answers that differ, and needed for nothing else."""
+        return column in COLUMNS or column.startswith(OUTPUT) or (bool(self._gates) and column.startswith(INPUT))
 
     def _turn(self) -> list[Records] | None:
         """None when there is nothing more."""

@@ -10,19 +10,23 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from lockgate.rollout.analysis.ab import AbKind
+from lockgate.rollout.analysis.allocation import moved
 from lockgate.rollout.analysis.disagreement import DisagreementKind
 from lockgate.rollout.analysis.error_rate import ErrorRateKind
 from lockgate.rollout.analysis.evidence import Evidence, keep, kept_state
 from lockgate.rollout.analysis.kinds import BatchKind, Kind, Terms, terms_of
 from lockgate.rollout.analysis.latency import LatencyKind
 from lockgate.rollout.analysis.latency_limit import LatencyLimitKind
+from lockgate.rollout.analysis.mean import MeanKind
 from lockgate.rollout.analysis.prediction_drift import PredictionDriftKind
 from lockgate.rollout.analysis.query import QueryKind
 from lockgate.rollout.analysis.seen import seen_of
 from lockgate.rollout.analysis.words import Look
-from lockgate.rollout.gates import Disagreement, ErrorRate, Gate, Latency, PredictionDrift, Query
+from lockgate.rollout.gates import Disagreement, ErrorRate, Gate, Latency, Mean, PredictionDrift, Query
 from lockgate.rollout.profile import PROFILES
-from lockgate.rollout.spec import RolloutSpec, ShadowStep
+from lockgate.rollout.spec import AB_GATE, AbStep, RolloutSpec, ShadowStep
+from lockgate.rollout.state import Allocated, State
 from lockgate.rollout.verdict import GateVerdict, Verdict, worst
 from lockgate.rollout.words import Outcome
 
@@ -59,10 +63,17 @@ class Analysis:
         for name, gate in spec.gates.items():
             if isinstance(gate, PredictionDrift):
                 kinds.append(PredictionDriftKind(name, gate, terms))
+            elif isinstance(gate, Mean):
+                kinds.append(MeanKind(name, gate, spec.metric(gate.of), terms))
             elif isinstance(gate, Query):
                 kinds.append(QueryKind(name, gate))
         self._kinds = {",".join(kind.names): kind for kind in kinds}
         self._like = {key: kind.begin(1) for key, kind in self._kinds.items()}
+        self._tests = {
+            index: AbKind(AB_GATE, step.ab, spec.metric(step.ab.metric), terms)
+            for index, step in enumerate(spec.steps)
+            if isinstance(step, AbStep)
+        }
 
     def begin(self) -> Evidence:
         """Of a rollout that nobody has looked at."""
@@ -74,8 +85,8 @@ class Analysis:
             return replace(evidence, looks=evidence.looks + 1)
         states, requests = self._in_step(evidence, look.step), evidence.requests if look.step == evidence.step else 0
         seen = seen_of(look)
-        states = {key: self._kinds[key].look(state, seen) for key, state in states.items()}
-        told = self._told(states)
+        states = {key: self._kind(key, look.step).look(state, seen) for key, state in states.items()}
+        told = self._told(states, look.step)
         return Evidence(
             step=look.step,
             looks=evidence.looks + 1,
@@ -87,8 +98,9 @@ class Analysis:
 
     def verdict(self, evidence: Evidence, step: int) -> Verdict:
         """On `step`. Where the last look was at another one, nothing is known of it yet."""
-        told = self._told(self._in_step(evidence, step))
-        gates = tuple(_unless_blind(told[name], evidence.blind.get(name)) for name in self._spec.gates)
+        told = self._told(self._in_step(evidence, step), step)
+        names = (*self._spec.gates, *([AB_GATE] if step in self._tests else []))
+        gates = tuple(_unless_blind(told[name], evidence.blind.get(name)) for name in names)
         outcome = worst([gate.outcome for gate in gates if gate.votes])
         return Verdict(
             outcome=outcome,
@@ -99,12 +111,29 @@ class Analysis:
             looks=evidence.looks,
         )
 
+    def allocation(self, evidence: Evidence, state: State, began: float, now: float) -> Allocated | None:
+        """The share of users that the candidate is to get from now on, where the `ab` step moves it and it is time.
+
+        `began`: when the step's routes were on, in unix seconds.
+        """
+        test, step = self._tests.get(state.step), self._spec.steps[state.step]
+        if test is None or not isinstance(step, AbStep) or step.ab.allocation == "fixed" or evidence.step != state.step:
+            return None
+        chance = test.chance(self._in_step(evidence, state.step)[AB_GATE])
+        return moved(step.ab, self._spec.metric(step.ab.metric), state, float(chance[0]), (began, now))
+
+    def _kind(self, key: str, step: int) -> Kind[Any]:
+        return self._tests[step] if key == AB_GATE else self._kinds[key]
+
     def _in_step(self, evidence: Evidence, step: int) -> dict[str, Any]:
+        """The test of an `ab` step is its own: it begins with nothing, and is forgotten with the step."""
         states = {key: kept_state(like, evidence.kept[key]) for key, like in self._like.items()}
+        test = self._tests.get(step)
         if step == evidence.step:
-            return states
+            return states | ({AB_GATE: kept_state(test.begin(1), evidence.kept[AB_GATE])} if test else {})
         shadow = is_shadow(self._spec, step)
-        return {key: self._kinds[key].enter(state, shadow=shadow) for key, state in states.items()}
+        states = {key: self._kinds[key].enter(state, shadow=shadow) for key, state in states.items()}
+        return states | ({AB_GATE: test.enter(test.begin(1), shadow=False)} if test else {})
 
     def _blind(self, before: Mapping[str, str], look: Look) -> dict[str, str]:
         """A source that said nothing speaks again with the next look; a query, with its next reading."""
@@ -112,10 +141,12 @@ class Analysis:
         waiting = {n: why for n, why in before.items() if isinstance(gates.get(n), Query) and n not in look.readings}
         idle = () if is_shadow(self._spec, look.step) else Disagreement
         came = {n: why for n, why in look.blind.items() if n in gates and not isinstance(gates[n], idle)}
+        if look.step in self._tests and AB_GATE in look.blind:
+            came[AB_GATE] = look.blind[AB_GATE]
         return {**waiting, **came}
 
-    def _told(self, states: Mapping[str, Any]) -> dict[str, GateVerdict]:
-        return {gate.gate: gate for key, state in states.items() for gate in self._kinds[key].told(state)}
+    def _told(self, states: Mapping[str, Any], step: int) -> dict[str, GateVerdict]:
+        return {gate.gate: gate for key, state in states.items() for gate in self._kind(key, step).told(state)}
 
 
 _NO_VOTES = "no gate has anything to say in this step"

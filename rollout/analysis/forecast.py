@@ -13,9 +13,9 @@ from lockgate.rollout.analysis.batch import Batch
 from lockgate.rollout.analysis.forecast_changes import Change, changes, longer
 from lockgate.rollout.analysis.forecast_regression import smallest
 from lockgate.rollout.analysis.forecast_traffic import Draws, Traffic, equal, split
-from lockgate.rollout.analysis.forecast_trial import Ended, Trial, Watch, options, unforeseen
+from lockgate.rollout.analysis.forecast_trial import Ended, Trial, Watch, unforeseen
 from lockgate.rollout.profile import PROFILES
-from lockgate.rollout.spec import RolloutSpec
+from lockgate.rollout.spec import RolloutSpec, options
 
 ROLLOUTS = 200
 CERTAIN = 0.9

@@ -10,9 +10,9 @@ import numpy as np
 from lockgate.monitoring.units import percent_text, seconds_text, share_text
 from lockgate.rollout.analysis.batch import Batch
 from lockgate.rollout.analysis.forecast_traffic import Draws, Traffic, equal
-from lockgate.rollout.analysis.forecast_trial import Trial, Watch, foreseen, options
+from lockgate.rollout.analysis.forecast_trial import Trial, Watch, foreseen
 from lockgate.rollout.gates import Disagreement, ErrorRate, Gate, Latency
-from lockgate.rollout.spec import CanaryStep, RolloutSpec, ShadowStep, Step
+from lockgate.rollout.spec import AbStep, RolloutSpec, ShadowStep, Step, kind_of, options, weight_of
 
 GOOD = 0.95
 """The share of equal candidates that a changed number must let pass in time."""
@@ -75,12 +75,12 @@ class _Search:
     def weight(self, waited: Trial) -> Change | None:
         """Or a shadow's percent. The candidate must answer as many requests within the timeout."""
         step, most = self._step, self._largest_weight()
-        now = step.canary.weight if isinstance(step, CanaryStep) else step.shadow.percent
+        now = step.shadow.percent if isinstance(step, ShadowStep) else weight_of(step)
         wanted = now * float(np.quantile(waited.passed.seconds, GOOD, method="higher")) / options(step).timeout
         for percent in [p for p in _PERCENTS if max(now, 0.8 * wanted) < p <= most][:3]:
             passing = self._passing(self._with_share(percent))
             if passing >= GOOD:
-                name = "weight" if isinstance(step, CanaryStep) else "percent"
+                name = "percent" if isinstance(step, ShadowStep) else "weight"
                 return Change(((name, percent_text(float(percent))),), passing)
         return None
 
@@ -88,7 +88,7 @@ class _Search:
         """Weights rise from step to step."""
         if isinstance(self._step, ShadowStep):
             return 100.0
-        later = [s.canary.weight for s in self.spec.steps[self.index + 1 :] if isinstance(s, CanaryStep)]
+        later = [weight_of(s) for s in self.spec.steps[self.index + 1 :] if not isinstance(s, ShadowStep)]
         return min(later, default=100.0) - 1e-9
 
     def margins(self) -> Change | None:
@@ -123,7 +123,7 @@ class _Search:
 
     def held(self) -> Change | None:
         """Going on needs only that no gate fails."""
-        if options(self._step).until == "held":
+        if options(self._step).until == "held" or isinstance(self._step, AbStep):
             return None
         passing = self._passing(self._with_step({"until": "held"}))
         return Change((("until", "held"),), passing) if passing >= GOOD else None
@@ -139,12 +139,11 @@ class _Search:
         return self._trial(spec).passed.share
 
     def _with_share(self, percent: float) -> RolloutSpec:
-        return self._with_step({"weight" if isinstance(self._step, CanaryStep) else "percent": float(percent)})
+        return self._with_step({"percent" if isinstance(self._step, ShadowStep) else "weight": float(percent)})
 
     def _with_step(self, update: dict[str, object]) -> RolloutSpec:
         step = self._step
-        name = "canary" if isinstance(step, CanaryStep) else "shadow"
-        changed = step.model_copy(update={name: options(step).model_copy(update=update)})
+        changed = step.model_copy(update={kind_of(step): options(step).model_copy(update=update)})
         steps = (*self.spec.steps[: self.index], changed, *self.spec.steps[self.index + 1 :])
         return self.spec.model_copy(update={"steps": steps})
 

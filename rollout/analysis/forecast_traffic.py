@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lockgate.monitoring.measurement import Histogram
 from lockgate.rollout.analysis.batch import BatchPairs, BatchTally
 from lockgate.rollout.analysis.bets import Array
-from lockgate.rollout.spec import ShadowStep, Step
+from lockgate.rollout.spec import ShadowStep, Step, weight_of
 
 COARSE = 0.04
 """Looks of a forecast are this part of the time so far apart, so that a week is a few hundred of them."""
@@ -101,7 +101,7 @@ class Split:
 def split(step: Step, rps: float) -> Split:
     if isinstance(step, ShadowStep):
         return Split(rps, rps * step.shadow.percent / 100, rps * step.shadow.echo / 100, paired=True)
-    mine = rps * step.canary.weight / 100
+    mine = rps * weight_of(step) / 100
     return Split(rps - mine, mine)
 
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from lockgate.rollout.analysis.batch import Batch
 from lockgate.rollout.analysis.bets import Array
 from lockgate.rollout.analysis.forecast_traffic import COARSE, Draws, Split, look_times, split
-from lockgate.rollout.gates import Disagreement, Gate, PredictionDrift, Query
-from lockgate.rollout.spec import Canary, RolloutSpec, Shadow, ShadowStep, Step
+from lockgate.rollout.gates import Disagreement, Gate, Mean, PredictionDrift, Query
+from lockgate.rollout.spec import RolloutSpec, ShadowStep, Step, options
 
 Bools = NDArray[np.bool_]
 NEVER = np.inf
@@ -49,16 +49,14 @@ class Trial:
     """(R,)"""
 
 
-def options(step: Step) -> Shadow | Canary:
-    return step.shadow if isinstance(step, ShadowStep) else step.canary
-
-
 def unforeseen(gate: Gate, step: Step) -> str:
     """Why nobody can say beforehand when this gate passes in this step, as a sentence; empty where one can."""
     if isinstance(gate, Query):
         return f"what the query will say is not foreseen; it passes after {gate.count} values within its limits"
     if isinstance(gate, PredictionDrift):
         return "how predictions are distributed is not foreseen"
+    if isinstance(gate, Mean):
+        return "what users do is not foreseen"
     if isinstance(gate, Disagreement) and not isinstance(step, ShadowStep):
         return "answers are compared in shadow steps only"
     return ""

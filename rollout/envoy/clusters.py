@@ -12,8 +12,10 @@ rollout rolls back.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
+from lockgate.rollout.envoy.feedback import feedback_cluster
 from lockgate.rollout.envoy.folder import Folder
 from lockgate.rollout.envoy.resources import Resource, address, duration, typed, watched
 from lockgate.rollout.spec import Traffic
@@ -48,7 +50,8 @@ _RETRY_LOST = _RETRY | {"retry_on": "connect-failure,refused-stream,reset"}
 """Stable's own errors reach the client as they are; only a request that found no server goes out again."""
 
 
-def clusters(traffic: Traffic, at: Folder) -> list[Resource]:
+def clusters(traffic: Traffic, at: Folder, feedback: Path | None = None) -> list[Resource]:
+    """`feedback`: the socket of the server that keeps it, where there is one."""
     return [
         _endpoints_cluster(STABLE, at, _LIVE_LIMITS, retry=_RETRY_LOST),
         _endpoints_cluster(CANDIDATE, at, _LIVE_LIMITS, stream=_deadline(traffic)),
@@ -57,6 +60,7 @@ def clusters(traffic: Traffic, at: Folder) -> list[Resource]:
         _composite(CANDIDATE_FB, [CANDIDATE, STABLE], _FAILOVER),
         _composite(FORCED_STABLE, [STABLE], _RETRY_LOST),
         _composite(FORCED_CANDIDATE, [CANDIDATE, STABLE], _FAILOVER),
+        *([feedback_cluster(feedback)] if feedback else []),
     ]
 
 

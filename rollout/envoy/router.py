@@ -16,6 +16,7 @@ from lockgate.rollout.envoy import process
 from lockgate.rollout.envoy.admin import Admin
 from lockgate.rollout.envoy.bootstrap import bootstrap
 from lockgate.rollout.envoy.clusters import CANDIDATE, STABLE, clusters, endpoints
+from lockgate.rollout.envoy.feedback import keep_while_routed
 from lockgate.rollout.envoy.folder import admin_socket, exclusive, folder
 from lockgate.rollout.envoy.listeners import INGRESS, listeners
 from lockgate.rollout.envoy.resources import Resource
@@ -32,10 +33,12 @@ _PAUSE = 0.01
 class EnvoyRouter:
     """One Envoy with its files in `run_dir`. Any number of these may stand for the same Envoy, in any process."""
 
-    def __init__(self, run_dir: Path, traffic: Traffic) -> None:
+    def __init__(self, run_dir: Path, traffic: Traffic, feedback: Path | None = None) -> None:
+        """`feedback`: the unix socket of the server that keeps it; without one, `/feedback` goes to the models."""
         self.at = folder(run_dir)
         self.admin = Admin(self.at)
         self._traffic = traffic
+        self.feedback = feedback
         self._files = Files(self.at, self.admin)
 
     def running(self) -> bool:
@@ -110,6 +113,7 @@ class EnvoyRouter:
         contents = self._everything(routes)
         if self._files.known():
             contents |= {name: self._files.good(name) for name in ("rds", "eds_stable", "eds_candidate")}
+            contents["cds"] = keep_while_routed(contents["cds"], self._files.good("cds"))
         self._files.install(contents)
         self.at.bootstrap.write_text(json.dumps(bootstrap(self.at, admin_socket(self.at))))
         self.at.envoy_log.unlink(missing_ok=True)
@@ -146,14 +150,14 @@ class EnvoyRouter:
             return  # one that does not answer cannot be asked to drain
 
     def _switch(self, routes: Routes) -> None:
-        """Endpoints come before the requests that need them, and go after them."""
+        """Endpoints and clusters come before the requests that need them, and go after them."""
         wanted = self._everything(routes)
-        self._files.put("cds", wanted["cds"])
+        self._files.put("cds", keep_while_routed(wanted["cds"], self._files.resources("cds")))
         self._files.put("lds", wanted["lds"])
         if self._files.resources("rds") != wanted["rds"]:
             for side, new in ((STABLE, routes.stable), (CANDIDATE, routes.candidate)):
                 self._files.put(f"eds_{side}", endpoints(side, sorted({*new, *self._written(side)})))
-        for name in ("rds", "eds_stable", "eds_candidate"):
+        for name in ("rds", "eds_stable", "eds_candidate", "cds"):
             self._files.put(name, wanted[name])
 
     def _written(self, side: str) -> list[Endpoint]:
@@ -162,9 +166,9 @@ class EnvoyRouter:
 
     def _everything(self, routes: Routes) -> dict[str, list[Resource]]:
         return {
-            "cds": clusters(self._traffic, self.at),
+            "cds": clusters(self._traffic, self.at, self.feedback),
             "lds": listeners(self._traffic, self.at),
-            "rds": route_configuration(self._traffic, routes),
+            "rds": route_configuration(self._traffic, routes, feedback=self.feedback is not None),
             "eds_stable": endpoints(STABLE, sorted(routes.stable)),
             "eds_candidate": endpoints(CANDIDATE, sorted(routes.candidate)),
         }

@@ -13,6 +13,7 @@ from lockgate.rollout.envoy.clusters import (
     SHADOW,
     STABLE,
 )
+from lockgate.rollout.envoy.feedback import feedback_routes
 from lockgate.rollout.envoy.resources import Resource, duration, typed
 from lockgate.rollout.spec import Traffic
 from lockgate.rollout.words import WHOLE, Routes
@@ -26,7 +27,8 @@ _VALUE = r"\1"
 """The header's value in a regex substitution."""
 
 
-def route_configuration(traffic: Traffic, routes: Routes) -> list[Resource]:
+def route_configuration(traffic: Traffic, routes: Routes, *, feedback: bool = False) -> list[Resource]:
+    """`feedback`: whether there is a server that keeps it; without one, its path is a path like any other."""
     mirror = _mirrors(routes)
     live = {"request_headers_to_remove": [SHADOW_HEADER]}
     by_user = _split(traffic, routes, traffic.sticky.header)
@@ -37,6 +39,7 @@ def route_configuration(traffic: Traffic, routes: Routes) -> list[Resource]:
         # Envoy's default of 1 MiB leaves larger bodies without a second attempt, unless the buffer filter raises it.
         "request_body_buffer_limit": traffic.max_body,
         "routes": [
+            *(feedback_routes() if feedback else []),
             _forced(traffic, CANDIDATE, to=CANDIDATE if routes.candidate else STABLE),
             _forced(traffic, STABLE, to=STABLE),
             {"name": _BY_USER, "match": _with_header(traffic.sticky.header), "route": by_user | mirror, **live},
@@ -56,8 +59,8 @@ def route_configuration(traffic: Traffic, routes: Routes) -> list[Resource]:
 
 def split_of(configuration: Resource) -> tuple[int, int, int, str]:
     """Weight, mirror, echo and salt of a route configuration, as Envoy shows it in its config dump."""
-    routes = {route["name"]: route["route"] for route in configuration["virtual_hosts"][0]["routes"]}
-    by_user = routes[_BY_USER]
+    routes = {route["name"]: route for route in configuration["virtual_hosts"][0]["routes"]}
+    by_user = routes[_BY_USER]["route"]
     weights = {one["name"]: one.get("weight", 0) for one in by_user["weighted_clusters"]["clusters"]}
     copied = {
         one["cluster"]: one["runtime_fraction"]["default_value"].get("numerator", 0)

@@ -1,0 +1,97 @@
+"""The ledger's file: SQLite, written by one driver."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_PATIENCE = 5.0
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS units (unit INTEGER PRIMARY KEY, arm INTEGER NOT NULL, first REAL NOT NULL,
+    late REAL, crossed REAL);
+CREATE INDEX IF NOT EXISTS units_first ON units (first);
+CREATE INDEX IF NOT EXISTS units_late ON units (late) WHERE late IS NOT NULL;
+CREATE INDEX IF NOT EXISTS units_crossed ON units (crossed) WHERE crossed IS NOT NULL;
+CREATE TABLE IF NOT EXISTS requests (request INTEGER PRIMARY KEY, unit INTEGER NOT NULL, at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS outcomes (metric TEXT NOT NULL, unit INTEGER NOT NULL, at REAL NOT NULL,
+    sequence INTEGER NOT NULL, value REAL NOT NULL, PRIMARY KEY (metric, unit, at, sequence)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS waiting (sequence INTEGER PRIMARY KEY, name INTEGER NOT NULL, metric TEXT NOT NULL,
+    at REAL NOT NULL, value REAL NOT NULL, noticed REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS limits (metric TEXT PRIMARY KEY, lowest REAL NOT NULL, highest REAL NOT NULL,
+    learned REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TEMP TABLE IF NOT EXISTS batch (unit INTEGER PRIMARY KEY, arm INTEGER, first REAL, other REAL);
+"""
+"""units: `late` is when a user was noticed whose time had come already; `crossed` is when the other side was due.
+outcomes: feedback of known users. waiting: feedback whose request was not captured yet."""
+
+
+class TakenOver(Exception):
+    """Another driver has opened this ledger since."""
+
+
+class File:
+    """Opened when it is first used. Raises `sqlite3.Error`, `OSError` and `TakenOver`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._owner = secrets.token_hex(8)
+        self._owns = False
+        self._opened: sqlite3.Connection | None = None
+
+    def database(self) -> sqlite3.Connection:
+        if self._opened is None:
+            os.close(os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+            self._path.chmod(0o600)
+            opened = sqlite3.connect(self._path, timeout=_PATIENCE, isolation_level=None)
+            try:
+                opened.execute("PRAGMA journal_mode = WAL")
+                # A commit must last longer than the log's record of the look that it was for.
+                opened.execute("PRAGMA synchronous = FULL")
+                opened.execute("PRAGMA cache_size = -65536")
+                opened.executescript(_SCHEMA)
+                if not self._owns:  # once: whoever lost it must not take it back
+                    note(opened, "owner", self._owner)
+            except BaseException:
+                opened.close()
+                raise
+            self._opened, self._owns = opened, True
+        return self._opened
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction."""
+        database = self.database()
+        database.execute("BEGIN IMMEDIATE")
+        try:
+            if fact(database, "owner") != self._owner:
+                raise TakenOver
+            yield database
+            database.execute("COMMIT")
+        finally:
+            if database.in_transaction:
+                database.execute("ROLLBACK")
+
+    def close(self) -> None:
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
+
+
+def fact(database: sqlite3.Connection, name: str) -> str | float | None:
+    found = database.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+    value: str | float | None = found[0] if found else None
+    return value
+
+
+def time_of(database: sqlite3.Connection, name: str, default: float) -> float:
+    value = fact(database, name)
+    return float(value) if isinstance(value, int | float) else default
+
+
+def note(database: sqlite3.Connection, name: str, value: str | float) -> None:
+    database.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
