@@ -128,6 +128,7 @@ def _settings(spec: Spec) -> dict[str, Any]:
     fed = {name: metric for name, metric in spec.rollout.business.items() if metric.fed}
     return {
         "metrics": {name: {"kind": metric.kind} for name, metric in fed.items()},
-        "keep": spec.monitoring.capture.keep,
+        # What is still in its window is neither refused as too old nor deleted.
+        "keep": max(spec.monitoring.capture.keep, *(metric.window for metric in fed.values())),
         "header": spec.rollout.traffic.sticky.header.lower(),
     }

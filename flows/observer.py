@@ -13,6 +13,7 @@ from typing import Self
 from lockgate.flows.rewards import Rewards, asked
 from lockgate.flows.spec import Spec
 from lockgate.monitoring.answers.answers import Answers
+from lockgate.monitoring.answers.kept import Kept
 from lockgate.monitoring.answers.words import Comparison, Example
 from lockgate.monitoring.measurement import Reading
 from lockgate.monitoring.prometheus import Prometheus, fill
@@ -20,6 +21,7 @@ from lockgate.rollout.gates import Compare, Disagreement, PredictionDrift, Query
 from lockgate.rollout.ports import Observed, Observer, Span
 
 _LOG = logging.getLogger("lockgate.observer")
+_BINS = "bins.json"
 
 
 class Observation(Observer):
@@ -68,7 +70,8 @@ class Observation(Observer):
             return Observed(readings=readings)
         if self._answers is None or self._step != step:  # after a restart too, what was counted is not read again
             self._step = step
-            self._answers = Answers(self._capture, *self._digests, self._compared, self._drifts, since)
+            kept = Kept(self._capture / _BINS, " ".join((*self._digests, str(step), str(span.began))))
+            self._answers = Answers(self._capture, *self._digests, self._compared, self._drifts, since, kept)
         try:
             came = self._answers.came(now)
         except Exception as odd:  # noqa: BLE001 - a model answers anything: its gates are blind, and traffic is still driven

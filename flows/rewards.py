@@ -14,7 +14,7 @@ from lockgate.flows.capture import SETTINGS
 from lockgate.flows.spec import Spec
 from lockgate.monitoring.feedback.errors import Unavailable
 from lockgate.monitoring.feedback.ledger import Ledger, Measure, Traffic
-from lockgate.monitoring.feedback.promql import Counters, Counts, increase
+from lockgate.monitoring.feedback.promql import Counters, Counts, counted, increase
 from lockgate.monitoring.feedback.sql import SqlSource
 from lockgate.monitoring.feedback.store import FILE, Store
 from lockgate.monitoring.measurement import Arrivals, Group
@@ -114,7 +114,7 @@ class Rewards:
 
 
 def _measure(metric: Metric) -> Measure:
-    return Measure(metric.kind, metric.window, metric.take, metric.lowest, metric.highest)
+    return Measure(metric.kind, metric.window, metric.take, metric.lowest, metric.highest, metric.delay)
 
 
 @dataclass(slots=True)
@@ -218,5 +218,5 @@ class _Counted(_Beside):
             self.start(self._counters.read, span.now)
         if now is None:
             return ()
-        came, self._before = increase(self._before, now), now
+        came, self._before = increase(self._before, now), counted(self._before, now)
         return (Group(span.shares[-1][1], came["stable"], came["candidate"]),) if span.shares else ()

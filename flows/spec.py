@@ -88,12 +88,12 @@ class Spec(BaseModel):
     @model_validator(mode="after")
     def _every_user_counts(self) -> Self:
         """What users did is asked for where it can be had, and counted for all who were answered."""
-        looked_at = {
-            f"steps[{i}].ab": step.ab.metric for i, step in enumerate(self.rollout.steps) if isinstance(step, AbStep)
-        }
-        looked_at |= {f"gates.{name}": gate.of for name, gate in self.rollout.gates.items() if isinstance(gate, Mean)}
-        for at, name in looked_at.items():
-            if not self.rollout.metric(name).promql and self.monitoring.capture.sample < 100:  # percent
+        counts = [f"steps[{i}].ab" for i, step in enumerate(self.rollout.steps) if isinstance(step, AbStep)]
+        for name, gate in self.rollout.gates.items():
+            if isinstance(gate, Mean) and not self.rollout.metric(gate.of).promql:
+                counts.append(f"gates.{name}")
+        for at in counts:
+            if self.monitoring.capture.sample < 100:  # percent
                 raise ValueError(
                     f"rollout.{at}: users are counted from the captured traffic, every one of them, and"
                     f" monitoring.capture.sample is {self.monitoring.capture.sample:g} %; set it to 100%"

@@ -57,7 +57,10 @@ _UNSAID = _Unsaid()
 
 
 class Prometheus:
-    """At `url`, which may hold a user and a password: no sentence and no log repeats them. `timeout`: of a whole answer."""
+    """At `url`, which may hold a user and a password: no sentence and no log repeats them.
+
+    `timeout`: of a whole answer.
+    """
 
     def __init__(self, url: str, timeout: float = 2.0) -> None:
         self._url = url.rstrip("/")
@@ -106,7 +109,8 @@ class Prometheus:
         asked = {"query": query, "timeout": f"{math.ceil(self._timeout * 1000)}ms"}
         if at is not None:
             asked["time"] = f"{at:.3f}"
-        with self._client.stream("GET", f"{whole.copy_with(userinfo=b'')}".rstrip("/") + _PATH, params=asked) as response:
+        address = f"{whole.copy_with(userinfo=b'')}".rstrip("/") + _PATH
+        with self._client.stream("GET", address, params=asked) as response:
             body = self._body(response)
         try:
             answer = json.loads(body)

@@ -111,12 +111,19 @@ class Metric(_Section):
         """Whether its outcomes come to `POST /feedback`."""
         return not self.sql and not self.promql
 
+    @property
+    def delay(self) -> float:
+        """Seconds that its source may take to tell what happened."""
+        return self.sql.late + self.sql.every if self.sql else 0.0
+
     def too_long(self, timeout: float) -> str:
         """Why a step with this timeout would never see it, or nothing."""
-        if self.promql or self.window < timeout:
+        if self.promql or self.window + self.delay < timeout:
             return ""
+        waits = f" and the {seconds_text(self.delay)} that its database may take" if self.delay else ""
+        is_are = "are" if waits else "is"
         return (
-            f"its window of {seconds_text(self.window)} is not over when the step's timeout of"
+            f"its window of {seconds_text(self.window)}{waits} {is_are} not over when the step's timeout of"
             f" {seconds_text(timeout)} is; lengthen the timeout or shorten the window"
         )
 

@@ -45,6 +45,7 @@ __all__ = [
     "weight_of",
 ]
 
+_ROUNDED = 1e-6
 AB_GATE = "ab"
 """How the test of an `ab` step is called among the gates."""
 
@@ -103,11 +104,30 @@ class RolloutSpec(_Section):
         return self
 
     @model_validator(mode="after")
+    def _routable(self) -> Self:
+        """The router knows ten-thousandths: less is nothing to it, and more than all but one is all."""
+        for index, step in enumerate(self.steps):
+            below = options(step)
+            shares = {name: getattr(below, name, 0.0) for name in ("weight", "percent", "echo")}
+            for name, value in shares.items():
+                if abs(value * 100 - round(value * 100)) > _ROUNDED:
+                    raise ValueError(
+                        f"steps[{index}].{kind_of(step)}.{name}: {value:g} % has too many digits; the router splits"
+                        " traffic in steps of 0.01 %"
+                    )
+        return self
+
+    @model_validator(mode="after")
     def _known_metrics(self) -> Self:
         """A metric that is not declared is binary feedback, unless it looks like a slip of the pen."""
         for index, step in enumerate(self.steps):
             if isinstance(step, AbStep):
                 self._check_metric(f"steps[{index}].ab.metric", step.ab.metric)
+                if step.ab.allocation == "thompson" and self.metric(step.ab.metric).promql:
+                    raise ValueError(
+                        f"steps[{index}].ab.allocation: counters do not tell users by the share that was theirs; use"
+                        f" `fixed`, or tell {step.ab.metric} by POST /feedback"
+                    )
                 if why := self.metric(step.ab.metric).too_long(step.ab.timeout):
                     raise ValueError(f"steps[{index}].ab.timeout: {step.ab.metric} cannot be judged: {why}")
         for name, gate in self.gates.items():

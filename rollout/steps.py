@@ -5,7 +5,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from lockgate.monitoring.units import Percent, PercentOrNone, Seconds, Share, seconds_text
 from lockgate.rollout.metrics import MetricName
@@ -15,18 +15,6 @@ class _Section(BaseModel):
     """A check across fields starts its sentence with the field that is to blame: `field.below: sentence`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-def _routable(value: float) -> float:
-    """The router knows ten-thousandths: less is nothing to it, and more than all but one is all."""
-    if abs(value * 100 - round(value * 100)) > _ROUNDED:
-        raise ValueError(f"{value:g} % has too many digits; the router splits traffic in steps of 0.01 %")
-    return value
-
-
-_ROUNDED = 1e-6
-Routable = Annotated[Percent, AfterValidator(_routable)]
-RoutableOrNone = Annotated[PercentOrNone, AfterValidator(_routable)]
 
 
 class Hold(_Section):
@@ -63,8 +51,8 @@ class _Step(_Lasting):
 class Shadow(_Step):
     """A copy of live requests goes to the candidate; its answers are thrown away."""
 
-    percent: Routable = Field(default=100.0, description="Share of live requests that are copied.")
-    echo: RoutableOrNone = Field(
+    percent: Percent = Field(default=100.0, description="Share of live requests that are copied.")
+    echo: PercentOrNone = Field(
         default=10.0,
         description=(
             "Share of live requests that stable answers twice, where a gate compares answers: stable's own noise is no"
@@ -76,7 +64,7 @@ class Shadow(_Step):
 class Canary(_Step):
     """Live requests are answered by the candidate."""
 
-    weight: Routable = Field(lt=100, description="Share of live requests that the candidate answers.")
+    weight: Percent = Field(lt=100, description="Share of live requests that the candidate answers.")
 
 
 class Ab(_Lasting):
@@ -86,7 +74,7 @@ class Ab(_Lasting):
     guards it as in any other step.
     """
 
-    weight: Routable = Field(lt=100, description="Share of users that the candidate answers.")
+    weight: Percent = Field(lt=100, description="Share of users that the candidate answers.")
     metric: MetricName = Field(
         description="What is to become better, by its name in `metrics`; one that is not there is binary feedback."
     )

@@ -35,7 +35,7 @@ class TakenOver(Exception):
 
 
 class File:
-    """Opened when it is first used. Raises `sqlite3.Error`, `OSError` and `TakenOver`."""
+    """Opened when it is first used; of one thread at a time. Raises `sqlite3.Error`, `OSError` and `TakenOver`."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -47,7 +47,7 @@ class File:
         if self._opened is None:
             os.close(os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
             self._path.chmod(0o600)
-            opened = sqlite3.connect(self._path, timeout=_PATIENCE, isolation_level=None)
+            opened = sqlite3.connect(self._path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
             try:
                 opened.execute("PRAGMA journal_mode = WAL")
                 # A commit must last longer than the log's record of the look that it was for.

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from lockgate.monitoring.feedback.exposures import number
 from lockgate.monitoring.feedback.ledger_file import note, time_of
-from lockgate.monitoring.feedback.ledger_words import GRACE, Look, Measure
+from lockgate.monitoring.feedback.ledger_words import Look, Measure
 from lockgate.monitoring.feedback.store import Stored
 
 _PATIENCE = 600.0
@@ -68,7 +68,7 @@ def _kind(row: _Met, measures: Mapping[str, Measure], look: Look) -> str:
     if first is None or metric not in measures:
         return "matched"  # the user comes in with the next request
     window = measures[metric].window
-    over = max(first + window + GRACE, late or 0.0) <= look.since
+    over = max(first + measures[metric].settled, late or 0.0) <= look.since
     if over or at > first + window:
         return "late"
     return "early" if at < first else "matched"

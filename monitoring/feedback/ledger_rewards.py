@@ -10,7 +10,7 @@ import numpy as np
 
 from lockgate.monitoring.feedback.exposures import Array
 from lockgate.monitoring.feedback.ledger_units import rows_of, share_of
-from lockgate.monitoring.feedback.ledger_words import GRACE, Look, Measure
+from lockgate.monitoring.feedback.ledger_words import Look, Measure
 from lockgate.monitoring.measurement import Arm, Group
 
 _LEAST_UNITS, _LEAST_VALUES = 1000, 50
@@ -122,7 +122,7 @@ def _learned(
 
 
 def _times(metric: str, measure: Measure, look: Look) -> dict[str, float]:
-    length = measure.window + GRACE
+    length = measure.settled
     edges = {"after": look.since - length, "until": look.now - length}
     named: dict[str, float] = look.times | edges | {"window": measure.window, "length": length}
     return named | {"metric": metric}  # type: ignore[dict-item] - the one parameter that is a text

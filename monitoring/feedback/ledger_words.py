@@ -16,7 +16,8 @@ class Measure:
     """What is measured of one metric: what a user did within `window` seconds after the first request.
 
     `kind`: `binary` or `continuous`. `take`: `sum` or `mean` of a user's values. `lowest`, `highest`: what a user's
-    value is clipped to; those of a continuous metric are learned where they are not given.
+    value is clipped to; those of a continuous metric are learned where they are not given. `delay`: seconds that its
+    source may take to tell what happened.
     """
 
     kind: str
@@ -24,6 +25,12 @@ class Measure:
     take: str = "sum"
     lowest: float | None = None
     highest: float | None = None
+    delay: float = 0.0
+
+    @property
+    def settled(self) -> float:
+        """Seconds after a user's first request from when on nothing more can come of what counts."""
+        return self.window + self.delay + GRACE
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,8 @@ def _count(which: str, variant: str, value: float) -> int:
 def increase(before: Counts | None, now: Counts) -> dict[str, Arm]:
     """What came between two readings, ready for a `Group`; nothing while there is none to start from.
 
-    A counter that fell began again, and what it says now came since. More hits than units count as as many.
+    Where a counter fell, what came in between is left out: of a sum over replicas, one of which began again, nobody
+    knows how much that was. More hits than units count as as many.
     """
     return {variant: _came(begin, now[variant]) for variant, begin in _begins(before, now).items()}
 
@@ -75,7 +76,7 @@ def _begins(before: Counts | None, now: Counts) -> Counts:
     """The counts from which the increase of each variant begins."""
     begins = {variant: (before or now).get(variant, counts) for variant, counts in now.items()}
     return {
-        variant: (0, 0) if now[variant][0] < begin[0] or now[variant][1] < begin[1] else begin
+        variant: now[variant] if now[variant][0] < begin[0] or now[variant][1] < begin[1] else begin
         for variant, begin in begins.items()
     }
 

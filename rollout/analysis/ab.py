@@ -113,6 +113,7 @@ class AbKind:
         return (
             replace(
                 verdict,
+                metric="ab",
                 fails_from=needed,
                 passes_from=needed,
                 share=1 / self._tests,

@@ -41,7 +41,7 @@ from lockgate.rollout.analysis.seen import BatchGroup
 
 LEAST_UNITS = 1000
 """Users of each side: the theorem is about late first looks."""
-LEAST_WEIGHTY = 50
+LEAST_WEIGHTY = 100
 """Users of each side whose values make up the sum: (sum of values)^2 / sum of squares; for 0 and 1, the ones."""
 EXPECTED = 20_000
 """Users of both sides at which the interval is the narrowest that it can be."""

@@ -193,8 +193,8 @@ class Workshop:
                 if process.environ().get("LOCKGATE_REPLICA") in ids:
                     process.kill()
 
-    def traffic(self, rate: float = 100) -> Traffic:
-        return Traffic(self.url, rate)
+    def traffic(self, rate: float = 100, users: int = 2000) -> Traffic:
+        return Traffic(self.url, rate, users)
 
     def write(self, **rollout: Any) -> None:
         self.spec["rollout"] |= rollout

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
 import pytest
+from pyarrow import parquet  # type: ignore[import-untyped, unused-ignore]
 
 from lockgate.flows.observer import Observation
 from lockgate.flows.spec import Spec
-from lockgate.rollout.ports import Span
 from lockgate.monitoring.measurement import Reading
+from lockgate.rollout.ports import Span
 
 FACTS = {"stable_digest": "a" * 64, "candidate_digest": "b" * 64, "candidate_version": "7"}
 
@@ -143,3 +145,39 @@ def test_answers_that_break_the_comparison_blind_their_gates_and_nothing_else(
         blind = seen.observe(Span(0, 0.0, 1.0)).blind
     assert set(blind) == {"same", "scores"}
     assert "ZeroDivisionError" in blind["same"]
+
+
+def captured(folder: Path, side: str, at: float, scores: list[float]) -> None:
+    """What a replica of this side answered."""
+    n = len(scores)
+    table = pa.table(
+        {
+            "request_id": [f"r{i}" for i in range(n)],
+            "row": pa.array([0] * n, pa.int32()),
+            "rows": pa.array([1] * n, pa.int32()),
+            "at": pa.array([int(at * 1e6)] * n, pa.timestamp("us", "UTC")),
+            "variant": [side] * n,
+            "kind": ["live"] * n,
+            "status": pa.array([200] * n, pa.int16()),
+            "digest": [FACTS[f"{side}_digest"]] * n,
+            "output.score": scores,
+        }
+    )
+    place = folder / FACTS[f"{side}_digest"][:12]
+    place.mkdir(exist_ok=True)
+    parquet.write_table(table, place / f"r1-{int(at * 1000)}.parquet")
+
+
+def test_a_driver_that_is_started_again_goes_on_with_the_steps_bins(tmp_path: Path) -> None:
+    gates = spec("http://127.0.0.1:9", scores={"metric": "prediction_drift"})
+    captured(tmp_path, "stable", 1000.0, [float(i) for i in range(200)])
+    with Observation(gates, FACTS, tmp_path) as seen:
+        before = seen.observe(Span(0, 900.0, 1001.0, began=900.0)).spreads["scores"]
+    captured(tmp_path, "stable", 2000.0, [i / 7 for i in range(250)])
+    with Observation(gates, FACTS, tmp_path) as seen:
+        after = seen.observe(Span(0, 1001.0, 2001.0, began=900.0)).spreads["scores"]
+    with Observation(gates, FACTS, tmp_path) as seen:
+        other = seen.observe(Span(0, 1001.0, 2001.0, began=1001.0)).spreads["scores"]
+    assert after.bins == before.bins
+    assert sum(after.stable) == 250
+    assert other.bins != before.bins
