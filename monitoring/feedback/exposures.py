@@ -26,6 +26,7 @@ NOBODY = 0
 """The number of a request without an id."""
 SETTLING = 2.0
 """Seconds after a change of the routes, in which it is not known by which of both a request was routed."""
+_COLUMNS = frozenset({"request_id", "row", "at", "variant", "kind", "unit", "seconds", "digest"})
 _TURN = 20_000
 _MOST_ROWS = 400_000
 """Of one call: what is left comes with the next one."""
@@ -68,12 +69,13 @@ class Exposed:
 
     def __init__(self, traffic: Traffic, since: float) -> None:
         self._sides = {"stable": traffic.stable, "the candidate": traffic.candidate}
-        self._tail = Tail(traffic.folder, set(self._sides.values()), since)
+        self._tail = Tail(traffic.folder, set(self._sides.values()), since, _COLUMNS.__contains__)
         self._heard: set[str] = set()
 
     def came(self) -> tuple[Exposures, bool]:
         """What is new since the last call, and whether that is all there is."""
-        parts, rows = [], 0
+        parts: list[Exposures] = []
+        rows = 0
         self._heard = set()
         while rows < _MOST_ROWS:
             batches = self._tail.came(_TURN)
@@ -133,7 +135,8 @@ def settled(found: Exposures, changes: Sequence[float]) -> Array:
     """
     since = np.sort(np.asarray([-np.inf, *changes], float))
     before = np.searchsorted(since, found.came, side="right")
-    return (before == np.searchsorted(since, found.at, side="right")) & (found.came >= since[before - 1] + SETTLING)
+    now = np.searchsorted(since, found.at, side="right")
+    return np.asarray((before == now) & (found.came >= since[before - 1] + SETTLING))
 
 
 def number(name: str, kind: bytes) -> int:

@@ -97,7 +97,9 @@ class Ledger:
                 blind = blind or str(reason)
             if blind or not whole:
                 return Came(blind=blind, notes=ledger_outcomes.notes(database))
-            ledger_units.prune(database, look, max((of.window + of.delay for of in self._measures.values()), default=0.0))
+            ledger_units.prune(
+                database, look, max((of.window + of.delay for of in self._measures.values()), default=0.0)
+            )
             note(database, "read", now - _WRITTEN)
             note(database, "told", now)
             return Came(

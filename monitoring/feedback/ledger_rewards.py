@@ -121,8 +121,7 @@ def _learned(
     return min(0.0, float(low)), max(0.0, float(high)), enough if enough <= look.origin else look.now
 
 
-def _times(metric: str, measure: Measure, look: Look) -> dict[str, float]:
+def _times(metric: str, measure: Measure, look: Look) -> dict[str, float | str]:
     length = measure.settled
     edges = {"after": look.since - length, "until": look.now - length}
-    named: dict[str, float] = look.times | edges | {"window": measure.window, "length": length}
-    return named | {"metric": metric}  # type: ignore[dict-item] - the one parameter that is a text
+    return {**look.times, **edges, "window": measure.window, "length": length, "metric": metric}

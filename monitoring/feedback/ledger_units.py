@@ -7,7 +7,7 @@ as long as the user has not been handed out as an arrival; after that it only sa
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -99,7 +99,7 @@ def share_of(first: Array, shares: Sequence[tuple[float, float]]) -> Array:
     return np.asarray(chances[np.maximum(np.searchsorted(starts, first, side="right") - 1, 0)])
 
 
-def rows_of(database: sqlite3.Connection, statement: str, times: dict[str, float], *, width: int) -> Array:
+def rows_of(database: sqlite3.Connection, statement: str, times: Mapping[str, float | str], *, width: int) -> Array:
     """What a statement finds, as numbers, (rows, width); NULL is NaN."""
     return np.array(database.execute(statement, times).fetchall(), float).reshape(-1, width)
 

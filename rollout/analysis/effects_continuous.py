@@ -81,7 +81,8 @@ class ContinuousEstimator:
         came = [_tables(group) for group in groups]
         if not came:
             return state
-        expected = _expected(state, sum(each.units for each in came), sum(each.total for each in came))
+        units, total = (np.sum([getattr(each, name) for each in came], axis=0) for name in ("units", "total"))
+        expected = _expected(state, units, total)
         for each in came:
             state = _scored(state, each, expected)
         return state
@@ -98,7 +99,7 @@ class ContinuousEstimator:
         safe = np.where(bounded, a, 1.0)
         root = np.sqrt(np.maximum(b * b - a * c, 0.0))
         ends = np.sort(np.sign(v) * np.stack([(b - root) / safe - 1, (b + root) / safe - 1]), axis=0)
-        return anywhere(Interval(ratio_of(state.sums), ends[0], ends[1]), _known(state) & bounded)
+        return anywhere(Interval(ratio_of(state.sums), ends[0], ends[1]), np.asarray(_known(state) * bounded > 0))
 
     def evidence(self, state: Scores, effect: float) -> tuple[Array, Array]:
         u, v, uu, vv, uv = _moments(state)

@@ -11,9 +11,9 @@ import numpy as np
 from lockgate.rollout.analysis.batch import Batch
 from lockgate.rollout.analysis.bets import Array
 from lockgate.rollout.analysis.forecast_traffic import Candidate, Draws, Traffic, slowed
-from lockgate.rollout.analysis.forecast_trial import Watch, foreseen, options
+from lockgate.rollout.analysis.forecast_trial import Watch, foreseen
 from lockgate.rollout.gates import Disagreement, ErrorRate, Gate, Latency
-from lockgate.rollout.spec import RolloutSpec
+from lockgate.rollout.spec import RolloutSpec, options
 
 POWER = 0.8
 """The share of simulated rollouts that find it."""

@@ -117,7 +117,7 @@ def test_its_arithmetic() -> None:
     assert (found.candidate_requests, found.stable_requests) == (12_044, 12_101)
     assert found.passes_from == found.fails_from == 20
     assert found.safety >= 20 > found.harm
-    assert found.metric == "conversion"
+    assert found.metric == "ab"
     json.loads(json.dumps(asdict(found)))
 
 
