@@ -18,9 +18,9 @@ from lockgate.flows.spec import Spec
 from lockgate.rollout.advance import label
 from lockgate.rollout.analysis.forecast import seconds_needed
 from lockgate.rollout.analysis.forecast_traffic import Traffic
-from lockgate.rollout.gates import Disagreement, PredictionDrift, Query
+from lockgate.rollout.gates import Disagreement, Mean, PredictionDrift, Query
 from lockgate.rollout.profile import PROFILES
-from lockgate.rollout.spec import RolloutSpec, ShadowStep
+from lockgate.rollout.spec import AB_GATE, AbStep, RolloutSpec, ShadowStep
 
 _SEED = 1
 
@@ -98,8 +98,13 @@ def _traffic(it: Captured) -> dict[str, Any]:
 
 def _left_out(spec: RolloutSpec) -> dict[str, str]:
     """Gates that captured traffic says nothing about, by name."""
-    why = {Query: "captured traffic holds no Prometheus", PredictionDrift: "it is judged in a rollout only"}
-    return {name: why[type(gate)] for name, gate in spec.gates.items() if type(gate) in why}
+    why = {
+        Query: "captured traffic holds no Prometheus",
+        PredictionDrift: "it is judged in a rollout only",
+        Mean: "captured traffic does not hold what users did",
+    }
+    left = {name: why[type(gate)] for name, gate in spec.gates.items() if type(gate) in why}
+    return left | ({AB_GATE: why[Mean]} if any(isinstance(step, AbStep) for step in spec.steps) else {})
 
 
 def _not_compared(it: Captured) -> dict[str, str]:
