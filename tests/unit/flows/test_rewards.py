@@ -201,15 +201,15 @@ class TestPromQL:
 
     def test_one_that_hangs_delays_nothing(self, places: Places) -> None:
         hang = threading.Event()
-        with self.counters({"shown": {}, "taken": {}}, hang) as url:
-            with opened(spec({"bought": self.METRIC}, url), places) as rewards:
-                for now in range(1, 200):
-                    assert "bought" not in rewards.came(span(now=float(now))).rewards
-                hang.set()
+        counting = self.counters({"shown": {}, "taken": {}}, hang)
+        with counting as url, opened(spec({"bought": self.METRIC}, url), places) as rewards:
+            for now in range(1, 200):
+                assert "bought" not in rewards.came(span(now=float(now))).rewards
+            hang.set()
 
     def test_one_that_counts_nothing_blinds(self, places: Places) -> None:
-        with self.counters({"shown": {}, "taken": {}}) as url:
-            with opened(spec({"bought": self.METRIC}, url), places) as rewards:
-                now = iter(range(1, 10_000))
-                blind = until(lambda: rewards.came(span(now=float(next(now)))).blind)
+        counting = self.counters({"shown": {}, "taken": {}})
+        with counting as url, opened(spec({"bought": self.METRIC}, url), places) as rewards:
+            now = iter(range(1, 10_000))
+            blind = until(lambda: rewards.came(span(now=float(next(now)))).blind)
         assert "promql.units" in blind["ab"]
