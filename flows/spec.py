@@ -7,6 +7,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -68,6 +69,21 @@ class Spec(BaseModel):
                 f"{size_text(service.max_body)}; raise service.max_body or lower this"
             )
         return value
+
+    @model_validator(mode="after")
+    def _known_others(self) -> Self:
+        """Every challenger has a version, and takes part."""
+        asked, known = self.rollout.others, self.model.others
+        at = f"rollout.steps[{len(self.rollout.steps) - 1}].ab.others"
+        for name in asked:
+            if name not in known:
+                near = get_close_matches(name, known, n=1)
+                question = f"; did you mean {near[0]!r}?" if near else f', like `{name}: "@{name}"`'
+                raise ValueError(f"{at}: {name!r} is not in model.others{question}")
+        for name in known:
+            if name not in asked:
+                raise ValueError(f"model.others.{name}: is in no step; add it to `others` of the last `ab` step")
+        return self
 
     @model_validator(mode="after")
     def _measured(self) -> Self:

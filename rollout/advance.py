@@ -13,10 +13,10 @@ from typing import assert_never
 
 from lockgate.rollout.errors import NotNow
 from lockgate.rollout.gates import Disagreement
-from lockgate.rollout.spec import AbStep, RolloutSpec, ShadowStep, Step, options, weight_of
+from lockgate.rollout.spec import Ab, AbStep, RolloutSpec, ShadowStep, Step, options, weight_of
 from lockgate.rollout.state import Allocated, Broke, Built, Commanded, Ending, Happening, Judged, Opened, Settled, State
 from lockgate.rollout.verdict import Verdict
-from lockgate.rollout.words import WHOLE, Endpoint, Outcome, Phase, Routes
+from lockgate.rollout.words import WHOLE, Endpoint, Other, Outcome, Phase, Routes
 
 
 def advance(spec: RolloutSpec, state: State, happening: Happening, now: float) -> State:
@@ -31,7 +31,7 @@ def advance(spec: RolloutSpec, state: State, happening: Happening, now: float) -
         case Allocated():
             return _allocated(spec, state, happening, now)
         case Commanded():
-            return _commanded(state, happening, now)
+            return _commanded(spec, state, happening, now)
         case Broke():
             return _broke(state, happening, now)
         case Settled():
@@ -50,7 +50,9 @@ def fold(spec: RolloutSpec, happened: Iterable[tuple[float, Happening]]) -> Stat
 
 def routes(spec: RolloutSpec, state: State, sides: Mapping[str, tuple[Endpoint, ...]], salt: str) -> Routes:
     """What the data plane must serve in this state. `sides` holds the endpoints of `stable` and `candidate`."""
-    stable, candidate = sides["stable"], sides["candidate"]
+    stable, candidate = sides["stable"], sides.get(state.winner, ())
+    if state.phase.stepping and (several := _several(spec, state)):
+        return _shared(several, state, sides, salt)
     if not candidate:  # its replicas are gone; until they are back, stable answers everything
         return Routes(stable, salt=salt)
     if state.phase is Phase.SUCCEEDED:
@@ -64,6 +66,20 @@ def routes(spec: RolloutSpec, state: State, sides: Mapping[str, tuple[Endpoint, 
     if state.phase is Phase.ROLLING_BACK:
         return Routes(stable, candidate, salt=salt)
     return Routes(stable, salt=salt)
+
+
+def _several(spec: RolloutSpec, state: State) -> Ab | None:
+    """The step, where several challengers are in it."""
+    step = spec.steps[state.step]
+    return step.ab if isinstance(step, AbStep) and step.ab.others else None
+
+
+def _shared(ab: Ab, state: State, sides: Mapping[str, tuple[Endpoint, ...]], salt: str) -> Routes:
+    """Each challenger has the same share; what does not divide stays with stable."""
+    each = round(ab.weight * WHOLE / 100) // len(ab.arms)
+    of = {name: () if name in state.dropped else sides.get(name, ()) for name in ab.arms}
+    others = tuple(Other(name, of[name], each) for name in ab.others)
+    return Routes(sides["stable"], of["candidate"], weight=each, salt=salt, others=others)
 
 
 def weight(step: Step, state: State | None = None) -> int:
@@ -99,6 +115,7 @@ def _judged(spec: RolloutSpec, state: State, verdict: Verdict, now: float) -> St
         return state
     if verdict.outcome is Outcome.FAIL:
         return _back(state, verdict.reason, "gate", now)
+    state = replace(state, dropped=tuple(dict.fromkeys((*state.dropped, *verdict.dropped))))
     if state.phase is Phase.WAITING or state.paused_at is not None:
         return state
     step = spec.steps[state.step]
@@ -106,7 +123,7 @@ def _judged(spec: RolloutSpec, state: State, verdict: Verdict, now: float) -> St
     held = verdict.requests >= asked.hold.min_requests and now - state.since >= (asked.hold.duration or 0)
     enough = {Outcome.PASS} if asked.until == "decided" else {Outcome.PASS, Outcome.UNDECIDED}
     if held and verdict.outcome in enough:
-        return _next(spec, state, now)
+        return replace(_next(spec, state, now), winner=verdict.winner)
     if now - state.since < asked.timeout:
         return state
     reason = f"{label(step)} was {verdict.outcome} when its timeout of {asked.timeout:g} s ended"
@@ -132,7 +149,7 @@ def _allocated(spec: RolloutSpec, state: State, happening: Allocated, now: float
     return replace(state, weight=happening.weight, weighed_at=now)
 
 
-def _commanded(state: State, said: Commanded, now: float) -> State:
+def _commanded(spec: RolloutSpec, state: State, said: Commanded, now: float) -> State:
     who = f"{said.command} by {said.by}" + (f": {said.comment}" if said.comment else "")
     if said.command == "abort" and state.phase in (Phase.PENDING, Phase.BUILDING):
         return replace(state, phase=Phase.FAILED, since=now, reason=who, ending="by_hand")
@@ -142,6 +159,7 @@ def _commanded(state: State, said: Commanded, now: float) -> State:
         case "abort":
             return _back(state, who, "by_hand", now)
         case "promote":
+            state = _named(spec, state, said.variant or "candidate")
             return replace(state, phase=Phase.PROMOTING, since=now, reason=who, ending="by_hand", paused_at=None)
         case "pause":
             return state if state.paused_at is not None else replace(state, paused_at=now)
@@ -149,6 +167,17 @@ def _commanded(state: State, said: Commanded, now: float) -> State:
             if state.paused_at is None:
                 return state
             return replace(state, paused_at=None, since=state.since + now - state.paused_at)
+
+
+def _named(spec: RolloutSpec, state: State, variant: str) -> State:
+    """A person may promote any challenger that is still in the test."""
+    step = spec.steps[state.step]
+    arms = step.ab.arms if isinstance(step, AbStep) else ("candidate",)
+    left = [name for name in arms if name not in state.dropped]
+    if variant not in left:
+        why = "was dropped" if variant in arms else "is not in this step"
+        raise NotNow(f"cannot promote {variant}: it {why}; name one of {', '.join(left)}")
+    return replace(state, winner=variant)
 
 
 def _broke(state: State, happening: Broke, now: float) -> State:

@@ -19,7 +19,7 @@ from lockgate.rollout.progress import Progress, begun
 from lockgate.rollout.state import Happening, Judged, State
 from lockgate.rollout.store import Event, Rollout, Store
 from lockgate.rollout.verdict import GONE, Verdict
-from lockgate.rollout.words import WHOLE, Endpoint, Outcome, Phase
+from lockgate.rollout.words import Endpoint, Outcome, Phase, Routes
 
 LEASE = 15.0
 """Seconds that a controller which says nothing more is believed to live."""
@@ -69,21 +69,26 @@ class Controller:
         if not wanted.stable:
             return  # its replicas are coming back; whatever is served now, nothing better can be
         if self._router.applied() != wanted:
+            self._share(state, now, wanted)
             self._router.apply(wanted)
         if state.phase.stepping:
-            self._begin(state, now, wanted.weight / WHOLE)
+            self._begin(state, now, wanted)
 
-    def _begin(self, state: State, now: float, share: float) -> None:
-        """The counts of a step whose routes are on, or that gives the candidate another share by now."""
+    def _share(self, state: State, now: float, wanted: Routes) -> None:
+        """Write down how users are about to be split, within a step: nobody is to come with a share that is not known."""
+        progress = self._store.progress(self.rollout.id) if state.phase.stepping else None
+        if progress and progress.index == state.step and (moved := progress.shared(now, wanted)) is not progress:
+            self._store.save_progress(self.rollout.id, moved)
+
+    def _begin(self, state: State, now: float, wanted: Routes) -> None:
+        """The counts of a step whose routes are on."""
         progress = self._store.progress(self.rollout.id)
         if progress is not None and progress.index == state.step:
-            if (moved := progress.shared(now, share)) is not progress:
-                self._store.save_progress(self.rollout.id, moved)
             return
         evidence = progress.evidence if progress else self._evidence()
         with suppress(SourceDown):  # the next tick begins the step instead
             seen = self._source.measure()
-            first = begun(state.step, now, seen, evidence, self._servers()).shared(now, share)
+            first = begun(state.step, now, seen, evidence, self._servers()).shared(now, wanted)
             self._store.save_progress(self.rollout.id, first)
 
     def _weigh(self, last: Event, now: float) -> Event:
@@ -118,7 +123,9 @@ class Controller:
             verdict = blind(self.rollout.spec, str(error))
             self._store.save_progress(self.rollout.id, replace(progress, verdict=verdict))
             return verdict
-        observed = self._observer.observe(Span(state.step, progress.at, now, progress.began, progress.shares))
+        observed = self._observer.observe(
+            Span(state.step, progress.at, now, progress.began, progress.shares, progress.others)
+        )
         progress, warm = progress.warmed(now, self._servers(), self.rollout.spec.warm_up, step)
         progress, look = progress.look(now, seen, observed, step)
         evidence = self._analysis.look(progress.evidence, replace(look, warm=warm))
@@ -129,7 +136,7 @@ class Controller:
 
     def _alive(self, verdict: Verdict) -> Verdict:
         """Old counts promote nothing dead."""
-        if self._sides()["candidate"] or verdict.outcome is Outcome.FAIL:
+        if self._sides().get(verdict.winner) or verdict.outcome is Outcome.FAIL:
             return verdict
         return replace(verdict, outcome=Outcome.ERROR, reason=GONE)
 

@@ -32,6 +32,14 @@ class MetricSource(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Users:
+    """What the users of one more challenger did, and of stable; see `Look`."""
+
+    rewards: Mapping[str, tuple[Group, ...]] = field(default_factory=dict)
+    arrivals: tuple[Arrivals, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """What came since the last look, by the names of the gates that asked for it. `blind`: why nothing did."""
 
@@ -42,6 +50,8 @@ class Observed:
     rewards: Mapping[str, tuple[Group, ...]] = field(default_factory=dict)
     """By the names of business metrics."""
     arrivals: tuple[Arrivals, ...] = ()
+    others: Mapping[str, Users] = field(default_factory=dict)
+    """Of the challengers beside the candidate, by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +65,9 @@ class Span:
     began: float = 0.0
     """When the step's routes were on."""
     shares: tuple[tuple[float, float], ...] = ()
-    """From when on which share of the users fell to the candidate, in this step."""
+    """From when on which share of the users fell to the candidate, of those who are either its or stable's."""
+    others: Mapping[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
+    """The same of the challengers beside the candidate, by name."""
 
 
 class Observer(Protocol):

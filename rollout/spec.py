@@ -118,6 +118,23 @@ class RolloutSpec(_Section):
         return self
 
     @model_validator(mode="after")
+    def _others_come_last(self) -> Self:
+        """The winner is promoted as it is: nothing could be asked of it afterwards that was asked of the candidate."""
+        for index, step in enumerate(self.steps[:-1]):
+            if isinstance(step, AbStep) and step.ab.others:
+                raise ValueError(
+                    f"steps[{index}].ab.others: several challengers meet in the last step, whose winner is promoted;"
+                    " move this step to the end"
+                )
+        return self
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """Challengers beside the candidate, by name."""
+        last = self.steps[-1]
+        return last.ab.others if isinstance(last, AbStep) else ()
+
+    @model_validator(mode="after")
     def _known_metrics(self) -> Self:
         """A metric that is not declared is binary feedback, unless it looks like a slip of the pen."""
         for index, step in enumerate(self.steps):

@@ -32,6 +32,10 @@ class State:
     """The candidate's share of the requests, where an `ab` step has moved it from what the spec says."""
     weighed_at: float = 0.0
     """When that was."""
+    dropped: tuple[str, ...] = ()
+    """Challengers of an `ab` step with several that are out of it: stable answers their users."""
+    winner: str = "candidate"
+    """Which challenger is promoted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,8 @@ class Commanded:
     command: Literal["promote", "abort", "pause", "resume"]
     by: str
     comment: str = ""
+    variant: str = ""
+    """Of `promote`, where there are several challengers; the candidate by default."""
     kind: Literal["commanded"] = "commanded"
 
 

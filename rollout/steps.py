@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from difflib import get_close_matches
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    WithJsonSchema,
+    model_validator,
+)
 
 from lockgate.monitoring.units import Percent, PercentOrNone, Seconds, Share, seconds_text
 from lockgate.rollout.metrics import MetricName
@@ -22,6 +33,20 @@ class Hold(_Section):
 
     min_requests: int = Field(default=100, ge=1, description="Requests that the candidate must have answered.")
     duration: Seconds | None = Field(default=None, description="And this long.")
+
+
+def _variant(value: str) -> str:
+    if not re.fullmatch(r"[a-z][a-z0-9-]{0,30}", value) or value in {"stable", "candidate"}:
+        raise ValueError(
+            f"{value!r} is not a challenger's name; write up to 31 lowercase letters, digits and '-', starting with a"
+            " letter, and neither stable nor candidate"
+        )
+    return value
+
+
+VariantName = Annotated[
+    str, AfterValidator(_variant), WithJsonSchema({"type": "string", "pattern": "^[a-z][a-z0-9-]{0,30}$"})
+]
 
 
 class _Lasting(_Section):
@@ -92,7 +117,28 @@ class Ab(_Lasting):
             " fifth of `weight` and what leaves stable a fifth of its share."
         ),
     )
+    others: tuple[VariantName, ...] = Field(
+        default=(),
+        max_length=8,
+        description=(
+            "More challengers, by their names in `model.others`: they take part in this step alone, share `weight` with"
+            " the candidate equally, and the best one that is proven better is promoted."
+        ),
+    )
     until: ClassVar[Literal["decided", "held"]] = "decided"
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        if len(set(self.others)) < len(self.others):
+            raise ValueError("others: names a challenger twice")
+        if self.others and self.allocation == "thompson":
+            raise ValueError("allocation: is `fixed` with others; several challengers cannot share by chance yet")
+        return self
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """Every challenger of the step."""
+        return ("candidate", *self.others)
 
 
 class ShadowStep(_Section):

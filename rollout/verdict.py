@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from lockgate.rollout.words import Outcome
 
@@ -60,6 +61,12 @@ class Verdict:
     reason: str = ""
     looks: int = 0
     """How many looks of the rollout it is made of; 0 when there was nothing to look at."""
+    others: Mapping[str, tuple[GateVerdict, ...]] = field(default_factory=dict)
+    """Gates of the challengers beside the candidate, by name."""
+    dropped: tuple[str, ...] = ()
+    """Challengers that failed while others did not."""
+    winner: str = "candidate"
+    """Of a pass: which challenger is to be promoted."""
 
 
 GONE = "no replica of the candidate is up"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from lockgate.monitoring.measurement import Tally
@@ -52,6 +53,15 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class Other:
+    """One more challenger; its name is its variant. `weight`: its share of the live requests, in ten-thousandths."""
+
+    name: str
+    endpoints: tuple[Endpoint, ...] = ()
+    weight: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Routes:
     """The split of traffic. Shares are in ten-thousandths of the live requests.
 
@@ -67,6 +77,9 @@ class Routes:
     mirror: int = 0
     echo: int = 0
     salt: str = "lockgate"
+    others: tuple[Other, ...] = ()
+    """More challengers, in their order. One without endpoints keeps its place in the split, and stable answers there:
+    so nobody but its users is moved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,3 +100,5 @@ class Counts:
     shadow: Tally = Tally()
     replicas: tuple[Replica, ...] = ()
     """Of stable, by address."""
+    others: Mapping[str, Tally] = field(default_factory=dict)
+    """By name."""

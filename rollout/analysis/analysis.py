@@ -22,6 +22,7 @@ from lockgate.rollout.analysis.mean import MeanKind
 from lockgate.rollout.analysis.prediction_drift import PredictionDriftKind
 from lockgate.rollout.analysis.query import QueryKind
 from lockgate.rollout.analysis.seen import seen_of
+from lockgate.rollout.analysis.several import best_of
 from lockgate.rollout.analysis.words import Look
 from lockgate.rollout.gates import Disagreement, ErrorRate, Gate, Latency, Mean, PredictionDrift, Query
 from lockgate.rollout.profile import PROFILES
@@ -57,10 +58,13 @@ def kinds_in_batch(gates: Mapping[str, Gate], terms: Terms, *, explain: bool) ->
 class Analysis:
     """Judges one rollout by its spec."""
 
-    def __init__(self, spec: RolloutSpec) -> None:
+    def __init__(self, spec: RolloutSpec, judges: tuple[type[Any], ...] | None = None) -> None:
+        """`judges`: the kinds of gates that have a say; all of them by default."""
         self._spec, terms = spec, terms_of(spec)
-        kinds: list[Kind[Any]] = [*kinds_in_batch(spec.gates, terms, explain=True)]
-        for name, gate in spec.gates.items():
+        self._gates = {n: gate for n, gate in spec.gates.items() if judges is None or isinstance(gate, judges)}
+        self._beside = Analysis(spec, _OF_OTHERS) if spec.others and judges is None else None
+        kinds: list[Kind[Any]] = [*kinds_in_batch(self._gates, terms, explain=True)]
+        for name, gate in self._gates.items():
             if isinstance(gate, PredictionDrift):
                 kinds.append(PredictionDriftKind(name, gate, terms))
             elif isinstance(gate, Mean):
@@ -70,7 +74,7 @@ class Analysis:
         self._kinds = {",".join(kind.names): kind for kind in kinds}
         self._like = {key: kind.begin(1) for key, kind in self._kinds.items()}
         self._tests = {
-            index: AbKind(AB_GATE, step.ab, spec.metric(step.ab.metric), terms)
+            index: AbKind(AB_GATE, step.ab, spec.metric(step.ab.metric), terms, len(step.ab.arms))
             for index, step in enumerate(spec.steps)
             if isinstance(step, AbStep)
         }
@@ -81,6 +85,18 @@ class Analysis:
 
     def look(self, evidence: Evidence, look: Look) -> Evidence:
         """With one more look. One at another step than the last look's enters that step first."""
+        others = {name: self._look_beside(evidence, look, name) for name in look.others} if self._beside else {}
+        return replace(self._look(evidence, look), others={**evidence.others, **others})
+
+    def _look_beside(self, evidence: Evidence, look: Look, name: str) -> Evidence:
+        assert self._beside
+        came = look.others[name]
+        seen = replace(
+            look, candidate=came.tally, rewards=came.rewards, arrivals=came.arrivals, pairs={}, spreads={}, others={}
+        )
+        return self._beside.look(evidence.others.get(name, self._beside.begin()), seen)
+
+    def _look(self, evidence: Evidence, look: Look) -> Evidence:
         if evidence.failed:
             return replace(evidence, looks=evidence.looks + 1)
         states, requests = self._in_step(evidence, look.step), evidence.requests if look.step == evidence.step else 0
@@ -98,8 +114,17 @@ class Analysis:
 
     def verdict(self, evidence: Evidence, step: int) -> Verdict:
         """On `step`. Where the last look was at another one, nothing is known of it yet."""
+        own = self._verdict(evidence, step)
+        it = self._spec.steps[step] if step < len(self._spec.steps) else None
+        if self._beside is None or not isinstance(it, AbStep) or not it.ab.others:
+            return own
+        none = self._beside.begin()
+        of = {name: self._beside.verdict(evidence.others.get(name, none), step) for name in it.ab.others}
+        return best_of({"candidate": own, **of}, self._spec.metric(it.ab.metric))
+
+    def _verdict(self, evidence: Evidence, step: int) -> Verdict:
         told = self._told(self._in_step(evidence, step), step)
-        names = (*self._spec.gates, *([AB_GATE] if step in self._tests else []))
+        names = (*self._gates, *([AB_GATE] if step in self._tests else []))
         gates = tuple(_unless_blind(told[name], evidence.blind.get(name)) for name in names)
         outcome = worst([gate.outcome for gate in gates if gate.votes])
         return Verdict(
@@ -137,7 +162,7 @@ class Analysis:
 
     def _blind(self, before: Mapping[str, str], look: Look) -> dict[str, str]:
         """A source that said nothing speaks again with the next look; a query, with its next reading."""
-        gates = self._spec.gates
+        gates = self._gates
         waiting = {n: why for n, why in before.items() if isinstance(gates.get(n), Query) and n not in look.readings}
         idle = () if is_shadow(self._spec, look.step) else Disagreement
         came = {n: why for n, why in look.blind.items() if n in gates and not isinstance(gates[n], idle)}
@@ -149,6 +174,8 @@ class Analysis:
         return {gate.gate: gate for key, state in states.items() for gate in self._kind(key, step).told(state)}
 
 
+_OF_OTHERS = (ErrorRate, Latency, Mean)
+"""Kinds of gates that judge more challengers than the candidate: their answers are compared with nobody's."""
 _NO_VOTES = "no gate has anything to say in this step"
 
 

@@ -9,6 +9,15 @@ from lockgate.monitoring.measurement import Arrivals, Group, Pairs, Reading, Spr
 
 
 @dataclass(frozen=True, slots=True)
+class Beside:
+    """What came of one more challenger; users are those who are either its or stable's."""
+
+    tally: Tally = field(default_factory=Tally)
+    rewards: Mapping[str, tuple[Group, ...]] = field(default_factory=dict)
+    arrivals: tuple[Arrivals, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Look:
     """What came between two looks at the traffic of one step. The event log keeps each one: `verify` judges it anew."""
 
@@ -35,3 +44,5 @@ class Look:
     """By the name of a business metric, where a step or a gate looks at one."""
     arrivals: tuple[Arrivals, ...] = ()
     """Who came into the step."""
+    others: Mapping[str, Beside] = field(default_factory=dict)
+    """What came of the challengers beside the candidate, by name."""

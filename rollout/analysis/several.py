@@ -1,0 +1,44 @@
+"""The verdict on an `ab` step with several challengers: which are out of it, whether it is decided, and who wins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from math import inf
+
+from lockgate.rollout.metrics import Metric
+from lockgate.rollout.spec import AB_GATE
+from lockgate.rollout.verdict import Verdict, worst
+from lockgate.rollout.words import Outcome
+
+
+def best_of(verdicts: Mapping[str, Verdict], metric: Metric) -> Verdict:
+    """Of each challenger's verdict by name, the candidate's first.
+
+    A challenger that failed is out. When all of them are, the step fails; when all that are left pass, it passes, and
+    the one with the largest effect wins. Each was proven better than stable by itself, at its part of alpha; that the
+    winner is better than the others that passed is an estimate.
+    """
+    left = {name: verdict for name, verdict in verdicts.items() if verdict.outcome is not Outcome.FAIL}
+    out = tuple(name for name in verdicts if name not in left)
+    own = verdicts["candidate"]
+    told = replace(own, others={name: verdict.gates for name, verdict in verdicts.items() if name != "candidate"})
+    if not left:
+        return replace(told, outcome=Outcome.FAIL, reason=_said(verdicts))
+    outcome = worst([verdict.outcome for verdict in left.values()])
+    told = replace(told, outcome=outcome, dropped=out, requests=min(of.requests for of in left.values()))
+    if outcome is not Outcome.PASS:
+        return replace(told, reason=_said({name: of for name, of in left.items() if of.outcome is outcome}))
+    winner = max(left, key=lambda name: _effect(left[name], metric))
+    return replace(told, winner=winner, reason=_said({winner: left[winner], **left}))
+
+
+def _said(verdicts: Mapping[str, Verdict]) -> str:
+    return "; ".join(f"{name}: {verdict.reason}" for name, verdict in verdicts.items())
+
+
+def _effect(verdict: Verdict, metric: Metric) -> float:
+    found = next((gate.effect for gate in verdict.gates if gate.gate == AB_GATE), None)
+    if found is None:
+        return -inf
+    return found if metric.better == "higher" else -found
