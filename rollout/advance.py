@@ -61,8 +61,7 @@ def routes(spec: RolloutSpec, state: State, sides: Mapping[str, tuple[Endpoint, 
         return Routes(stable, candidate, weight=WHOLE, salt=salt)
     if state.phase.stepping:
         step = spec.steps[state.step]
-        shares = {"weight": weight(step, state), "mirror": mirror(step), "echo": echo(spec, step)}
-        return Routes(stable, candidate, **shares, salt=salt)
+        return Routes(stable, candidate, weight(step, state), mirror(step), echo(spec, step), salt)
     if state.phase is Phase.ROLLING_BACK:
         return Routes(stable, candidate, salt=salt)
     return Routes(stable, salt=salt)

@@ -75,7 +75,7 @@ class Controller:
             self._begin(state, now, wanted)
 
     def _share(self, state: State, now: float, wanted: Routes) -> None:
-        """Write down how users are about to be split, within a step: nobody is to come with a share that is not known."""
+        """Write down how users are about to be split: nobody comes with a share that is not known."""
         progress = self._store.progress(self.rollout.id) if state.phase.stepping else None
         if progress and progress.index == state.step and (moved := progress.shared(now, wanted)) is not progress:
             self._store.save_progress(self.rollout.id, moved)

@@ -68,6 +68,13 @@ def _differences(again: Verdict, recorded: Verdict) -> Iterator[str]:
         yield f"the verdict was {recorded.outcome}, and computed anew it is {again.outcome}"
     if (recorded.requests, recorded.alpha) != (again.requests, again.alpha):
         yield f"it was of {recorded.requests} requests, and computed anew it is of {again.requests}"
+    for name, gates in again.others.items():
+        for new, old in zip(gates, recorded.others.get(name, ()), strict=False):
+            yield from (f"{name}: {what}" for what in _gate(new, old))
+        if len(gates) != len(recorded.others.get(name, ())):
+            yield f"{name} was not judged by all of its gates"
+    if (again.dropped, again.winner) != (recorded.dropped, recorded.winner):
+        yield f"the winner was {recorded.winner}, and computed anew it is {again.winner}"
     if len(again.gates) != len(recorded.gates):
         yield f"{len(recorded.gates)} gates were judged, and the spec has {len(again.gates)}"
     for new, old in zip(again.gates, recorded.gates, strict=False):

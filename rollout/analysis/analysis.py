@@ -23,7 +23,7 @@ from lockgate.rollout.analysis.prediction_drift import PredictionDriftKind
 from lockgate.rollout.analysis.query import QueryKind
 from lockgate.rollout.analysis.seen import seen_of
 from lockgate.rollout.analysis.several import best_of
-from lockgate.rollout.analysis.words import Look
+from lockgate.rollout.analysis.words import Look, beside
 from lockgate.rollout.gates import Disagreement, ErrorRate, Gate, Latency, Mean, PredictionDrift, Query
 from lockgate.rollout.profile import PROFILES
 from lockgate.rollout.spec import AB_GATE, AbStep, RolloutSpec, ShadowStep
@@ -85,16 +85,11 @@ class Analysis:
 
     def look(self, evidence: Evidence, look: Look) -> Evidence:
         """With one more look. One at another step than the last look's enters that step first."""
-        others = {name: self._look_beside(evidence, look, name) for name in look.others} if self._beside else {}
-        return replace(self._look(evidence, look), others={**evidence.others, **others})
-
-    def _look_beside(self, evidence: Evidence, look: Look, name: str) -> Evidence:
-        assert self._beside
-        came = look.others[name]
-        seen = replace(
-            look, candidate=came.tally, rewards=came.rewards, arrivals=came.arrivals, pairs={}, spreads={}, others={}
-        )
-        return self._beside.look(evidence.others.get(name, self._beside.begin()), seen)
+        others = dict(evidence.others)
+        if self._beside:
+            none = self._beside.begin()
+            others |= {n: self._beside.look(others.get(n, none), beside(look, came)) for n, came in look.others.items()}
+        return replace(self._look(evidence, look), others=others)
 
     def _look(self, evidence: Evidence, look: Look) -> Evidence:
         if evidence.failed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lockgate.monitoring.measurement import Arrivals, Group, Pairs, Reading, Spread, Tally
 
@@ -46,3 +46,9 @@ class Look:
     """Who came into the step."""
     others: Mapping[str, Beside] = field(default_factory=dict)
     """What came of the challengers beside the candidate, by name."""
+
+
+def beside(look: Look, of: Beside) -> Look:
+    """The look at another challenger, as if it were the candidate. Only what its requests and users did is known."""
+    own = replace(look, candidate=of.tally, rewards=of.rewards, arrivals=of.arrivals)
+    return replace(own, pairs={}, spreads={}, readings={}, others={})
