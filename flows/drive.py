@@ -24,7 +24,8 @@ from lockgate.registry.errors import Conflict, NoSuchVersion, RegistryError
 from lockgate.rollout.controller import Controller
 from lockgate.rollout.errors import Fenced, RouterError, StoreDown
 from lockgate.rollout.progress import Progress
-from lockgate.rollout.state import Broke, Settled, State
+from lockgate.rollout.spec import AbStep
+from lockgate.rollout.state import Broke, Dropped, Settled, State
 from lockgate.rollout.store import Event, Rollout
 from lockgate.rollout.words import Phase
 from lockgate.services.errors import NotReady
@@ -55,7 +56,9 @@ class Healer:
         if self._thread is not None and self._thread.is_alive():
             return
         wanted = self.world.spec.service.replicas.min
-        for side in ("stable", "candidate"):
+        for side in ("stable", "candidate", *self.world.spec.rollout.others):
+            if side in self.world.spec.rollout.others and self.deaths.get(side, 0) > _DEATHS:
+                continue
             bento = bento_of(self.facts, side, self.world.spec.model.name)
             if len(self.world.served(bento.tag)) < wanted:
                 self.deaths[side] = self.deaths.get(side, 0) + 1
@@ -151,8 +154,20 @@ def _turn(d: _Drive, me: str) -> Event:
     elif state.phase is Phase.ROLLING_BACK:  # the tick has verified that stable answers everything
         event = d.controller.record(event, Settled(), now)
         d.controller.conform(event.state, now)
-    if state.phase.stepping and d.healer.deaths.get("candidate", 0) > _DEATHS:
-        event = d.controller.record(event, Broke(f"the candidate's replicas died {_DEATHS} times"), now)
+    return _give_up(d, event, now)
+
+
+def _give_up(d: _Drive, event: Event, now: float) -> Event:
+    """A challenger whose replicas do not stay up; with others beside it in the step, they go on without it."""
+    for side in ("candidate", *d.world.spec.rollout.others):
+        state = event.state
+        if not state.phase.stepping or side in state.dropped or d.healer.deaths.get(side, 0) <= _DEATHS:
+            continue
+        why = f"{'the candidate' if side == 'candidate' else side}'s replicas died {_DEATHS} times"
+        step = d.rollout.spec.steps[state.step]
+        several = isinstance(step, AbStep) and step.ab.others
+        if several or side == "candidate":
+            event = d.controller.record(event, Dropped(side, why) if several else Broke(why), now)
     return event
 
 
@@ -160,10 +175,11 @@ def _move_alias(d: _Drive, event: Event) -> Event | None:
     """Point @champion at the candidate once it answers everything; None while the registry does not answer."""
     subject = d.rollout.subject
     expected = subject["stable"] if d.world.spec.model.stable == "@champion" else None
-    if not d.world.sides(event.state.facts)["candidate"]:
+    winner = event.state.winner
+    if not d.world.sides(event.state.facts)[winner]:
         return None  # its replicas are coming back; stable answers meanwhile
     try:
-        d.world.registry.assign(subject["model"], subject["candidate"], expected=expected)
+        d.world.registry.assign(subject["model"], subject[winner], expected=expected)
     except (Conflict, NoSuchVersion) as error:
         return d.controller.record(event, Broke(str(error)), time.time())
     except RegistryError:
@@ -197,9 +213,10 @@ def _note(d: _Drive, state: State) -> None:
         return
     d.noted = mark
     tags = {"rollout": d.rollout.id, "phase": str(state.phase)}
-    if digest := state.facts.get("candidate_digest"):
+    if digest := state.facts.get(f"{state.winner}_digest"):
         tags["artifact_digest"] = digest
     if state.phase.over:
         tags["decision"] = f"{state.phase}: {state.reason}"
     subject = d.rollout.subject
-    d.outbox.put("tags in MLflow", lambda: d.world.registry.annotate(subject["model"], subject["candidate"], tags))
+    won = subject[state.winner]
+    d.outbox.put("tags in MLflow", lambda: d.world.registry.annotate(subject["model"], won, tags))

@@ -9,9 +9,9 @@ from typing import Any
 from lockgate.rollout.advance import label, mirror, weight
 from lockgate.rollout.progress import Progress
 from lockgate.rollout.spec import RolloutSpec
-from lockgate.rollout.state import Allocated, Commanded, Judged, State
+from lockgate.rollout.state import Allocated, Commanded, Dropped, Judged, State
 from lockgate.rollout.store import Event, Rollout, Store
-from lockgate.rollout.verdict import Verdict
+from lockgate.rollout.verdict import GateVerdict, Verdict
 from lockgate.rollout.words import WHOLE, Phase
 
 DISAGREEMENTS = "disagreements"
@@ -43,6 +43,8 @@ def status(store: Store, rollout: Rollout, now: float | None = None) -> dict[str
         "step_seconds": max(0.0, now - state.since),
         "steps": [_step(rollout.spec, state, i) for i in range(len(rollout.spec.steps))],
         "gates": _gates(progress, state),
+        "others": _others(rollout, progress, state),
+        "winner": state.winner,
         "requests": progress.verdict.requests if progress and progress.verdict else 0,
         "facts": dict(state.facts),
         "disagreements": store.noted(rollout.id, DISAGREEMENTS) or [],
@@ -81,8 +83,27 @@ def _gates(progress: Progress | None, state: State) -> list[dict[str, Any]]:
     return verdict_of(progress.verdict)["gates"]  # type: ignore[no-any-return]
 
 
+def _others(rollout: Rollout, progress: Progress | None, state: State) -> list[dict[str, Any]]:
+    """The challengers beside the candidate."""
+    verdict = progress.verdict if progress and progress.index == state.step else None
+    gates = verdict_of(verdict)["others"] if verdict else {}
+    return [
+        {
+            "name": name,
+            "version": rollout.subject.get(name, ""),
+            "dropped": name in state.dropped,
+            "gates": gates.get(name, []),
+        }
+        for name in rollout.spec.others
+    ]
+
+
 def verdict_of(verdict: Verdict) -> dict[str, Any]:
-    return {**asdict(verdict), "gates": [{**asdict(g), "outcome": str(g.outcome)} for g in verdict.gates]}
+    def plain(gates: tuple[GateVerdict, ...]) -> list[dict[str, Any]]:
+        return [{**asdict(gate), "outcome": str(gate.outcome)} for gate in gates]
+
+    others = {name: plain(gates) for name, gates in verdict.others.items()}
+    return {**asdict(verdict), "gates": plain(verdict.gates), "others": others}
 
 
 def history(store: Store, rollout: Rollout) -> dict[str, Any]:
@@ -110,7 +131,7 @@ def line(spec: RolloutSpec, event: Event) -> dict[str, Any]:
     if isinstance(said, Judged):
         out["verdict"] = {**verdict_of(said.verdict), "outcome": str(said.verdict.outcome)}
         out["reason"] = said.verdict.reason
-    if isinstance(said, Allocated):
+    if isinstance(said, Allocated | Dropped):
         out["reason"] = said.reason
     if isinstance(said, Commanded):
         out |= {"what": said.command, "by": said.by, "comment": said.comment}

@@ -44,6 +44,12 @@ def rollout(status: dict[str, Any]) -> RenderableType:
     if status["gates"]:
         parts.append(gates(status["gates"]))
     parts += [Text(gate["sentence"]) for gate in status["gates"] if gate["interval"]]
+    for other in status["others"]:
+        says = "dropped" if other["dropped"] else ""
+        parts.append(Text.assemble((other["name"], "bold"), f"  version {other['version']}  ", (says, "red")))
+        if other["gates"]:
+            parts.append(gates(other["gates"]))
+        parts += [Text(gate["sentence"]) for gate in other["gates"] if gate["interval"]]
     if status["feedback"]:
         parts.append(Text(feedback(status["feedback"]), style="dim"))
     if status["disagreements"]:

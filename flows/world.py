@@ -34,13 +34,13 @@ class World:
         return [r for r in self.platform.replicas() if r.bento == bento]
 
     def sides(self, facts: Mapping[str, str]) -> dict[str, tuple[Endpoint, ...]]:
-        """The endpoints of stable and candidate: the replicas that serve the bentos of this rollout."""
+        """The endpoints of each side: the replicas that serve the bentos of this rollout."""
         running = self.platform.replicas()
         return {
             side: tuple(
                 sorted(Endpoint(r.host, r.port) for r in running if r.ready and r.bento == facts.get(f"{side}_bento"))
             )
-            for side in ("stable", "candidate")
+            for side in ("stable", "candidate", *self.spec.rollout.others)
         }
 
 

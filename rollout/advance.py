@@ -14,7 +14,19 @@ from typing import assert_never
 from lockgate.rollout.errors import NotNow
 from lockgate.rollout.gates import Disagreement
 from lockgate.rollout.spec import Ab, AbStep, RolloutSpec, ShadowStep, Step, options, weight_of
-from lockgate.rollout.state import Allocated, Broke, Built, Commanded, Ending, Happening, Judged, Opened, Settled, State
+from lockgate.rollout.state import (
+    Allocated,
+    Broke,
+    Built,
+    Commanded,
+    Dropped,
+    Ending,
+    Happening,
+    Judged,
+    Opened,
+    Settled,
+    State,
+)
 from lockgate.rollout.verdict import Verdict
 from lockgate.rollout.words import WHOLE, Endpoint, Other, Outcome, Phase, Routes
 
@@ -30,6 +42,8 @@ def advance(spec: RolloutSpec, state: State, happening: Happening, now: float) -
             return _judged(spec, state, verdict, now)
         case Allocated():
             return _allocated(spec, state, happening, now)
+        case Dropped():
+            return _dropped(spec, state, happening, now)
         case Commanded():
             return _commanded(spec, state, happening, now)
         case Broke():
@@ -146,6 +160,16 @@ def _allocated(spec: RolloutSpec, state: State, happening: Allocated, now: float
     if state.phase is not Phase.PROGRESSING or state.paused_at is not None or not isinstance(step, AbStep):
         raise NotNow(f"no shares are moved: the rollout is {state.phase}, and not going on in an ab step")
     return replace(state, weight=happening.weight, weighed_at=now)
+
+
+def _dropped(spec: RolloutSpec, state: State, happening: Dropped, now: float) -> State:
+    ab = _several(spec, state)
+    if not state.phase.stepping or ab is None or happening.variant not in ab.arms:
+        raise NotNow(f"cannot drop {happening.variant}: the rollout is {state.phase}, and it is not one of several")
+    dropped = tuple(dict.fromkeys((*state.dropped, happening.variant)))
+    if set(dropped) == set(ab.arms):
+        return _back(state, happening.reason, "broken", now)
+    return replace(state, dropped=dropped)
 
 
 def _commanded(spec: RolloutSpec, state: State, said: Commanded, now: float) -> State:

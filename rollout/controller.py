@@ -115,7 +115,10 @@ class Controller:
     def _judge(self, progress: Progress, state: State, now: float) -> Verdict:
         """The verdict with what came since the last look, where one is due; else what it was."""
         if progress.verdict is not None and progress.verdict.reason != GONE and not progress.due(now):
-            return self._alive(progress.verdict)
+            before = progress.verdict
+            if not set(state.dropped) <= set(before.dropped):  # what was said of all is not what is said of the rest
+                before = self._analysis.verdict(progress.evidence, state.step, state.dropped)
+            return self._alive(before)
         step = self.rollout.spec.steps[state.step]
         try:
             seen = self._source.measure()
@@ -129,7 +132,7 @@ class Controller:
         progress, warm = progress.warmed(now, self._servers(), self.rollout.spec.warm_up, step)
         progress, look = progress.look(now, seen, observed, step)
         evidence = self._analysis.look(progress.evidence, replace(look, warm=warm))
-        verdict = self._alive(self._analysis.verdict(evidence, state.step))
+        verdict = self._alive(self._analysis.verdict(evidence, state.step, state.dropped))
         progress = replace(progress, evidence=evidence, verdict=verdict)
         self._store.save_progress(self.rollout.id, progress, replace(look, warm=warm))
         return verdict

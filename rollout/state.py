@@ -91,13 +91,24 @@ class Allocated:
 
 
 @dataclass(frozen=True, slots=True)
+class Dropped:
+    """A challenger of an `ab` step with several cannot be served any more."""
+
+    variant: str
+    reason: str
+    kind: Literal["dropped"] = "dropped"
+
+
+@dataclass(frozen=True, slots=True)
 class Settled:
     """What the phase asks for is done and verified: traffic, and the alias where it had to move."""
 
     kind: Literal["settled"] = "settled"
 
 
-Happening = Annotated[Opened | Built | Judged | Allocated | Commanded | Broke | Settled, Discriminator("kind")]
+Happening = Annotated[
+    Opened | Built | Judged | Allocated | Dropped | Commanded | Broke | Settled, Discriminator("kind")
+]
 
 HAPPENING: TypeAdapter[Happening] = TypeAdapter(Happening)
 STATE: TypeAdapter[State] = TypeAdapter(State)

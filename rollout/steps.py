@@ -36,14 +36,15 @@ class Hold(_Section):
 
 
 def _variant(value: str) -> str:
-    if not re.fullmatch(r"[a-z][a-z0-9-]{0,30}", value) or value in {"stable", "candidate"}:
+    if not re.fullmatch(r"[a-z][a-z0-9-]{0,30}", value) or value in _TAKEN:
         raise ValueError(
             f"{value!r} is not a challenger's name; write up to 31 lowercase letters, digits and '-', starting with a"
-            " letter, and neither stable nor candidate"
+            f" letter, and none of {', '.join(_TAKEN)}"
         )
     return value
 
 
+_TAKEN = ("stable", "candidate", "model", "shadow", "echo")
 VariantName = Annotated[
     str, AfterValidator(_variant), WithJsonSchema({"type": "string", "pattern": "^[a-z][a-z0-9-]{0,30}$"})
 ]

@@ -40,6 +40,7 @@ def verify(spec: RolloutSpec, events: Sequence[Event], looks: Iterable[Look]) ->
         wrong = []
         if event.sequence != number:
             wrong.append(f"event {number} is missing; {event.sequence} follows")
+        dropped = state.dropped
         try:
             state = advance(spec, state, event.happening, event.at)
         except NotNow as error:
@@ -57,7 +58,7 @@ def verify(spec: RolloutSpec, events: Sequence[Event], looks: Iterable[Look]) ->
                 wrong.append(f"made of {verdict.looks} looks, and the log has {evidence.looks}")
             else:
                 step = evidence.step if evidence.step is not None else state.step
-                wrong.extend(_differences(analysis.verdict(evidence, step), verdict))
+                wrong.extend(_differences(analysis.verdict(evidence, step, dropped), verdict))
         yield Check(event.sequence, event.at, event.happening.kind, verdict, tuple(wrong))
 
 

@@ -6,7 +6,7 @@ verdict, which is how `lockgate verify` checks a rollout that is over.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -107,15 +107,18 @@ class Analysis:
             blind=self._blind(evidence.blind, look),
         )
 
-    def verdict(self, evidence: Evidence, step: int) -> Verdict:
-        """On `step`. Where the last look was at another one, nothing is known of it yet."""
+    def verdict(self, evidence: Evidence, step: int, dropped: Collection[str] = ()) -> Verdict:
+        """On `step`. Where the last look was at another one, nothing is known of it yet.
+
+        `dropped`: challengers that are out of the step already.
+        """
         own = self._verdict(evidence, step)
         it = self._spec.steps[step] if step < len(self._spec.steps) else None
         if self._beside is None or not isinstance(it, AbStep) or not it.ab.others:
             return own
         none = self._beside.begin()
         of = {name: self._beside.verdict(evidence.others.get(name, none), step) for name in it.ab.others}
-        return best_of({"candidate": own, **of}, self._spec.metric(it.ab.metric))
+        return best_of({"candidate": own, **of}, self._spec.metric(it.ab.metric), dropped)
 
     def _verdict(self, evidence: Evidence, step: int) -> Verdict:
         told = self._told(self._in_step(evidence, step), step)

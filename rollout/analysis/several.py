@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from math import inf
 
@@ -12,14 +12,18 @@ from lockgate.rollout.verdict import Verdict, worst
 from lockgate.rollout.words import Outcome
 
 
-def best_of(verdicts: Mapping[str, Verdict], metric: Metric) -> Verdict:
-    """Of each challenger's verdict by name, the candidate's first.
+def best_of(verdicts: Mapping[str, Verdict], metric: Metric, dropped: Collection[str] = ()) -> Verdict:
+    """Of each challenger's verdict by name, the candidate's first. `dropped`: those that are out already.
 
     A challenger that failed is out. When all of them are, the step fails; when all that are left pass, it passes, and
     the one with the largest effect wins. Each was proven better than stable by itself, at its part of alpha; that the
     winner is better than the others that passed is an estimate.
     """
-    left = {name: verdict for name, verdict in verdicts.items() if verdict.outcome is not Outcome.FAIL}
+    left = {
+        name: verdict
+        for name, verdict in verdicts.items()
+        if verdict.outcome is not Outcome.FAIL and name not in dropped
+    }
     out = tuple(name for name in verdicts if name not in left)
     own = verdicts["candidate"]
     told = replace(own, others={name: verdict.gates for name, verdict in verdicts.items() if name != "candidate"})

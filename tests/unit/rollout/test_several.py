@@ -15,7 +15,7 @@ from lockgate.rollout.controller import Controller
 from lockgate.rollout.errors import NotNow
 from lockgate.rollout.ports import Observed, Observer, Span, Users
 from lockgate.rollout.spec import RolloutSpec
-from lockgate.rollout.state import Commanded, Judged, State
+from lockgate.rollout.state import Commanded, Dropped, Judged, State
 from lockgate.rollout.store import Event, Rollout, Store
 from lockgate.rollout.verify import verify
 from lockgate.rollout.words import Endpoint, Other, Outcome, Phase, Routes
@@ -204,3 +204,23 @@ def test_an_error_in_one_holds_all(spec_of: SpecOf) -> None:
     for outcome in ("undecided", "error"):
         found = best_of({"candidate": of("pass"), "small": of(outcome), "big": of("fail")}, metric)
         assert (found.outcome, found.dropped) == (Outcome(outcome), ("big",))
+
+
+def test_one_that_cannot_be_served_is_dropped_and_the_last_one_ends_it(spec_of: SpecOf) -> None:
+    spec, state = spec_of({"ab": AB}), State(Phase.PROGRESSING)
+    for name in ("big", "candidate"):
+        state = advance(spec, state, Dropped(name, "it died"), 1.0)
+    assert (state.phase, state.dropped) == (Phase.PROGRESSING, ("big", "candidate"))
+    ended = advance(spec, state, Dropped("small", "it died"), 2.0)
+    assert (ended.phase, ended.ending, ended.reason) == (Phase.ROLLING_BACK, "broken", "it died")
+    with pytest.raises(NotNow, match="it is not one of several"):
+        advance(spec_of({"ab": {**AB, "others": []}}), State(Phase.PROGRESSING), Dropped("candidate", "x"), 1.0)
+
+
+def test_the_rest_decide_without_one_that_was_dropped(drive_of: Callable[..., Drive]) -> None:
+    drive = drive_of({"stable": 0.10, "candidate": 0.10, "small": 0.20, "big": 0.05})
+    drive.until(lambda event: event.state.step == 1)
+    drive.store.append(drive.rollout, drive.store.last(drive.rollout.id), Dropped("candidate", "it died"), drive.now)
+    event = drive.until(ended)
+    assert (event.state.phase, event.state.winner) == (Phase.PROMOTING, "small")
+    assert drive.holds()
