@@ -90,8 +90,8 @@ class FakeSource:
         theirs = {other.name: requests * other.weight // WHOLE for other in routes.others if other.endpoints}
         self.stable.answer(requests - mine - sum(theirs.values()))
         self.candidate.answer(mine)
-        for name, count in theirs.items():
-            self.others.setdefault(name, Variant()).answer(count)
+        for name, answered in theirs.items():
+            self.others.setdefault(name, Variant()).answer(answered)
         self.shadow.answer(requests * routes.mirror // WHOLE)
 
     def reset(self) -> None:
