@@ -6,6 +6,8 @@ from typing import Any
 
 from rich.table import Table
 
+_ALL = 0.995
+"""It would be said as 100 %."""
 _ASSUMED = {"error_rate": "the error rate", "p50": "p50", "p99": "p99", "differing": ""}
 
 
@@ -54,7 +56,7 @@ def _after(counts: dict[str, str], seconds: dict[str, float | None] | None, pass
         took = seconds[which] if seconds else None
         return f"after {counts[which]}" + (f", {duration(took)}" if took is not None else "")
 
-    in_time = f"; {passing:.0%} within {timeout or 'the timeout'}" if passing < 1 else ""
+    in_time = f"; {passing:.0%} within {timeout or 'the timeout'}" if passing < _ALL else ""
     return f"{one('median')} (90 %: {one('most')}){in_time}"
 
 

@@ -10,7 +10,7 @@ from lockgate.rollout.analysis.words import Look
 from lockgate.rollout.ports import Observed
 from lockgate.rollout.spec import ShadowStep, Step, WarmUp
 from lockgate.rollout.verdict import Verdict
-from lockgate.rollout.words import Counts, Replica
+from lockgate.rollout.words import WHOLE, Counts, Replica, Routes
 
 SHORTEST, LONGEST = 1.0, 30.0
 """Seconds between two looks."""
@@ -39,11 +39,11 @@ class Progress:
     shares: tuple[tuple[float, float], ...] = ()
     """From when on the candidate was given which share of the users."""
 
-    def shared(self, now: float, share: float) -> Progress:
-        """With routes that were applied at `now`."""
-        if self.shares and self.shares[-1][1] == share:
-            return self
-        return replace(self, shares=(*self.shares, (now, share)))
+    def shared(self, now: float, routes: Routes) -> Progress:
+        """With routes that are to be applied, or were just applied, at `now`."""
+        share = routes.weight / WHOLE
+        before = self.shares[:-1] if self.shares and self.shares[-1][1] == share else self.shares
+        return replace(self, shares=(*before, (now, share)))
 
     def due(self, now: float) -> bool:
         """Looks are a second apart at first, and then ever farther: a week is not sixty times ten thousand of them.

@@ -15,7 +15,7 @@ from lockgate.rollout.analysis.forecast_trial import Expected, expected
 from lockgate.rollout.analysis.kinds import terms_of
 from lockgate.rollout.spec import AB_GATE, Ab, AbStep, RolloutSpec
 
-TESTS = 200
+TESTS = 300
 DECIDES = 0.8
 """A test can decide when this share of them is decided in time: the power that tests are planned with by convention."""
 YEAR = 366 * DAY

@@ -9,7 +9,7 @@ import numpy as np
 from lockgate.rollout.analysis.bets import Array
 from lockgate.rollout.analysis.forecast_ab_run import Decided, run, smallest
 from lockgate.rollout.analysis.forecast_ab_users import Coming, coming, looks
-from lockgate.rollout.analysis.forecast_traffic import Traffic, split
+from lockgate.rollout.analysis.forecast_traffic import COARSE, Traffic, split
 from lockgate.rollout.analysis.forecast_trial import NEVER, Ended, Trial
 from lockgate.rollout.analysis.kinds import terms_of
 from lockgate.rollout.analysis.mean import MeanKind
@@ -77,7 +77,7 @@ def smallest_harm(spec: RolloutSpec, index: int, traffic: Traffic) -> dict[str, 
     step, found = options(spec.steps[index]), dict[str, float | None]()
     for name, (kind, came) in guards(spec, index, traffic).items():
         ends = held(spec, index, traffic.rps) or step.timeout
-        times = tuple(looks(came, ends, ends))
+        times = tuple(looks(came, ends, ends, 2 * COARSE))
         sign = -1.0 if came.metric.better == "higher" else 1.0
         found[name] = smallest(kind, came, times, sign, passing=False)
     return found

@@ -15,7 +15,7 @@ from lockgate.rollout.analysis.forecast_trial import NEVER
 from lockgate.rollout.analysis.kinds import BatchKind
 from lockgate.rollout.analysis.seen import BatchTally, Seen
 
-_LEVELS, _ROWS = 12, (16, 48)
+_LEVELS, _ROWS = 24, (8, 80)
 """Of a search for the smallest effect: how many are tried at once, and in how many tests each, first and then."""
 _SMALLEST = 1e-3
 
@@ -72,6 +72,7 @@ def smallest(
         seconds = decided.passed if passing else decided.failed
         return np.asarray(np.isfinite(seconds).reshape(len(levels), rows).mean(axis=1))
 
-    rough = np.geomspace(_SMALLEST, came.most(sign), _LEVELS)
+    most = came.most(sign)
+    rough = np.geomspace(min(_SMALLEST, most / 10), most, _LEVELS)
     fine = around(rough, found(rough, _ROWS[0]))
     return None if fine is None else crossing(fine, found(fine, _ROWS[1]))
