@@ -71,9 +71,10 @@ class Controller:
         if not wanted.stable:
             return  # its replicas are coming back; whatever is served now, nothing better can be
         if self._router.applied() != wanted:
-            self._share(state, now, wanted)
+            moved = self._share(state, now, wanted)
             self._router.apply(wanted)
-            self._share(state, self._later(now), wanted)
+            if moved:
+                self._store.save_progress(self.rollout.id, moved.on(self._later(now)))
         if state.phase.stepping:
             self._begin(state, self._later(now), wanted)
 
@@ -81,11 +82,13 @@ class Controller:
         """When something that was begun at `now` was done."""
         return max(now, self._clock()) if self._clock else now
 
-    def _share(self, state: State, now: float, wanted: Routes) -> None:
-        """Write down how users are about to be split, and then when they are: nobody comes with an unknown share."""
+    def _share(self, state: State, now: float, wanted: Routes) -> Progress | None:
+        """Write down how users are about to be split in this step: nobody comes with an unknown share."""
         progress = self._store.progress(self.rollout.id) if state.phase.stepping else None
-        if progress and progress.index == state.step and (moved := progress.shared(now, wanted)) != progress:
-            self._store.save_progress(self.rollout.id, moved)
+        if progress is None or progress.index != state.step or (moved := progress.shared(now, wanted)) is progress:
+            return None
+        self._store.save_progress(self.rollout.id, moved)
+        return moved
 
     def _begin(self, state: State, now: float, wanted: Routes) -> None:
         """The counts of a step whose routes are on. `now`: when they were seen to be."""

@@ -40,10 +40,15 @@ class Progress:
     """From when on the candidate was given which share of the users."""
 
     def shared(self, now: float, routes: Routes) -> Progress:
-        """With routes that are to be applied, or were just applied, at `now`."""
+        """With routes that are to be applied at `now`."""
         share = routes.weight / WHOLE
-        before = self.shares[:-1] if self.shares and self.shares[-1][1] == share else self.shares
-        return replace(self, shares=(*before, (now, share)))
+        if self.shares and self.shares[-1][1] == share:
+            return self
+        return replace(self, shares=(*self.shares, (now, share)))
+
+    def on(self, now: float) -> Progress:
+        """The last share was on by `now` only."""
+        return replace(self, shares=(*self.shares[:-1], (now, self.shares[-1][1])))
 
     def due(self, now: float) -> bool:
         """Looks are a second apart at first, and then ever farther: a week is not sixty times ten thousand of them.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
 from lockgate.monitoring.units import Seconds
-from lockgate.rollout.gates import Disagreement, Gate, GateName, Mean
+from lockgate.rollout.gates import Disagreement, Gate, GateName, Mean, Query
 from lockgate.rollout.metrics import Metric, MetricName
 from lockgate.rollout.steps import (
     Ab,
@@ -47,6 +48,7 @@ __all__ = [
 ]
 
 _ROUNDED = 1e-6
+_HIDDEN = "postgresql://hidden"
 STORED = "stored"
 """The context in which a spec is read that was checked when it was stored, perhaps by an earlier version."""
 AB_GATE = "ab"
@@ -149,6 +151,22 @@ class RolloutSpec(_Section):
         if AB_GATE in self.gates:
             raise ValueError(f"gates.{AB_GATE}: is what the A/B test itself is called; choose another name")
         return self
+
+    def without_secrets(self, hide: Callable[[str], str]) -> Self:
+        """As it is stored: nobody who decides needs to know where a database is, or asks Prometheus.
+
+        `hide`: replaces in a text what came from the environment.
+        """
+        gates = {
+            name: gate.model_copy(update={"query": hide(gate.query)}) if isinstance(gate, Query) else gate
+            for name, gate in self.gates.items()
+        }
+        hidden = {
+            name: metric.model_copy(update={"sql": metric.sql.model_copy(update={"url": _HIDDEN})})
+            for name, metric in self.metrics.items()
+            if metric.sql
+        }
+        return self.model_copy(update={"metrics": {**self.metrics, **hidden}, "gates": gates})
 
     def _check_metric(self, at: str, name: str) -> None:
         if name not in self.metrics and (near := get_close_matches(name, self.metrics, n=1)):

@@ -146,6 +146,14 @@ class TestWords:
         assert found["decides"]
         assert step["test"]["on_timeout"] == "hold"
 
+    def test_thompson_sampling_is_not_foreseen(self) -> None:
+        from lockgate.flows.foreseen_tests import shown
+
+        spec = spec_of(allocation="thompson", minimum_effect="50%")
+        found = forecast(spec, Given(50.0, users=GivenUsers(50_000, cvs={"revenue": 2.0})), None)
+        lines = [line for line in shown(found["steps"][0], found["traffic"]) if isinstance(line, str)]
+        assert lines[1].endswith("as if the weight stayed, which Thompson sampling moves")
+
     def test_gates_of_a_test_are_told_from_the_test(self) -> None:
         from rich.console import Console
 

@@ -157,3 +157,20 @@ def test_it_covers_the_effect_at_all_looks_together(lift: float, weight: float) 
         held &= (found.low <= lift) & (lift <= found.high)
     assert held.mean() >= 0.95
     assert np.median(found.high - found.low) < 0.35
+
+
+def test_who_answers_more_often_is_not_better_for_it() -> None:
+    """Of `take: mean` only users with a value are counted: all of the candidate's, a quarter of stable's."""
+    wrong = {}
+    for answering in (True, False):
+        of, rng = ContinuousEstimator(answering=answering), np.random.default_rng(5)
+        state, left = of.begin(60), np.zeros(60, bool)
+        for _ in range(150):
+            came = rng.binomial(200, 0.1, 60)
+            counted = rng.binomial(came, 0.3), rng.binomial(200 - came, 0.9)
+            arms = [arm(rng.lognormal(0, 0.5, (60, 200)), np.arange(200) < n[:, None]) for n in counted]
+            state = of.look(state, (BatchGroup(0.9, arms[1], arms[0]),))
+            left |= np.maximum(*of.evidence(state, 0.0)) >= log(20)
+        wrong[answering] = left.mean()
+    assert wrong[True] <= 0.05
+    assert wrong[False] > 0.15

@@ -13,7 +13,7 @@ from lockgate.rollout.analysis.effects import estimator_of
 from lockgate.rollout.analysis.effects_binary import BinaryEstimator
 from lockgate.rollout.analysis.forecast import StepForecast, forecast
 from lockgate.rollout.analysis.forecast_ab import DECIDES, AbForecast, ab_test, foresee
-from lockgate.rollout.analysis.forecast_ab_guards import smallest_harm
+from lockgate.rollout.analysis.forecast_ab_changes import AbSearch, ab_changes
 from lockgate.rollout.analysis.forecast_ab_users import coming, likelihood, looks
 from lockgate.rollout.analysis.forecast_changes import Change, passing
 from lockgate.rollout.analysis.forecast_traffic import Traffic, Users
@@ -224,6 +224,13 @@ class TestTooShort:
         assert passing(spec, 0, Traffic(0.02, users=self.USERS), np.random.default_rng(3)) >= 0.9
         assert decided_in_time(spec, self.USERS) >= DECIDES
 
+    def test_a_weight_that_leaves_stable_too_few_users_is_not_named(self) -> None:
+        spec, traffic = spec_of(minimum_effect="10%"), Traffic(100.0, users=users(15_000, 0.05))
+        search = AbSearch(spec, 0, traffic, lambda _: 1.0, 0.95)
+        more, other = Change((("weight", "90%"),), 1.0), Change((("gates.errors.margin", "2%"),), 1.0)
+        assert ab_changes(search, [more, other], decides=True) == [other]
+        assert ab_changes(search, None, decides=True) == []
+
     def test_a_minimum_of_nothing_is_not_refused(self) -> None:
         assert step_of(spec_of(timeout="1h"), users(100, 0.05), rollouts=20).decides
 
@@ -231,42 +238,6 @@ class TestTooShort:
         step = step_of(spec_of(minimum_effect="10%"), users(20_000, 0.95), rollouts=20)
         assert not step.decides
         assert step.advice.endswith("do it already; choose a smaller minimum_effect")
-
-
-class TestGuards:
-    GATES: dict[str, Any] = {**ERRORS, "refunds": {"metric": "mean", "of": "conversion", "margin": "20%"}}  # noqa: RUF012
-
-    def test_a_mean_is_waited_for(self) -> None:
-        step = step_of(spec_of(gates=self.GATES), users(20_000, 0.3), rollouts=30)
-        errors, refunds = step.gates
-        assert (refunds.requests, refunds.unforeseen, errors.users) == (None, "", None)
-        assert refunds.users is not None
-        assert refunds.users.median is not None
-        assert refunds.smallest is not None
-        seconds = refunds.users.median / 20_000 * DAY + 60
-        assert step.seconds.median == pytest.approx(seconds, rel=0.05)
-        assert step.requests.median == pytest.approx(seconds * 50, rel=0.05)
-
-    @pytest.mark.parametrize("better", ["higher", "lower"])
-    def test_its_harm_is_the_worse_direction(self, better: str) -> None:
-        gates = {"refunds": {"metric": "mean", "of": "conversion", "margin": "20%"}}
-        found = smallest_harm(spec_of({"better": better}, gates), 0, Traffic(100.0, users=users(20_000, 0.3)))
-        assert found["refunds"] is not None
-        assert 0.15 < found["refunds"] < 0.3
-
-    def test_one_that_cannot_pass_in_time_refuses_the_step(self) -> None:
-        spec = spec_of(gates=self.GATES, timeout="2h")
-        step = step_of(spec, users(5_000, 0.05), rollouts=30)
-        assert not step.decides
-        wider = next(change for change in step.changes if change.paths == ("gates.refunds.margin",))
-        document = spec.model_dump(mode="json")
-        document["gates"]["refunds"]["margin"] = wider.settings[0][1]
-        again = RolloutSpec.model_validate(document)
-        assert step_of(again, users(5_000, 0.05)).decides
-
-    def test_nobody_knows_without_users(self) -> None:
-        gates = forecast(spec_of(gates=self.GATES), Traffic(100.0), rollouts=20).steps[0].gates
-        assert gates[1].unforeseen == "what users do is not foreseen"
 
 
 def test_looks_come_to_the_timeout_and_go_on_to_the_end() -> None:
