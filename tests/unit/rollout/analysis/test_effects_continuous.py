@@ -165,9 +165,9 @@ def test_who_answers_more_often_is_not_better_for_it() -> None:
     for answering in (True, False):
         of, rng = ContinuousEstimator(answering=answering), np.random.default_rng(5)
         state, left = of.begin(60), np.zeros(60, bool)
-        for _ in range(150):
-            came = rng.binomial(200, 0.1, 60)
-            counted = rng.binomial(came, 0.3), rng.binomial(200 - came, 0.9)
+        for _ in range(300):
+            came = rng.binomial(200, 0.9, 60)
+            counted = came, rng.binomial(200 - came, 0.25)
             arms = [arm(rng.lognormal(0, 0.5, (60, 200)), np.arange(200) < n[:, None]) for n in counted]
             state = of.look(state, (BatchGroup(0.9, arms[1], arms[0]),))
             left |= np.maximum(*of.evidence(state, 0.0)) >= log(20)
