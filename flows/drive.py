@@ -88,7 +88,8 @@ def drive(world: World, rollout: Rollout, me: str, watch: Watcher, *, outbox: Ou
             places = Places(world.home.capture(name), world.home.feedback(name), rollout.id)
             with Observation(world.spec, facts, places.capture, Rewards(world.spec, facts, places)) as seen:
                 sources = world.source, seen
-                controller = Controller(rollout, world.store, world.router, sources, lambda: world.sides(facts))
+                now = time.time
+                controller = Controller(rollout, world.store, world.router, sources, lambda: world.sides(facts), now)
                 return _loop(_Drive(world, rollout, controller, healer, out, seen, places), me, watch)
         finally:
             healer.join()

@@ -98,7 +98,7 @@ def _open(world: World, say: Say) -> Rollout:
     rollout = Rollout(
         id=f"{world.spec.name}-{stamp}-{secrets.token_hex(2)}",
         model=world.spec.name,
-        spec=world.spec.rollout,
+        spec=world.spec.rollout.without_secrets(world.spec.hide),
         subject={"model": stable.name, **{side: of.version for side, of in versions.items()}},
         document=world.spec.document,
         opened_at=now,

@@ -105,7 +105,8 @@ class Rewards:
                 source = self._source(name, metric.kind, metric.sql, span.began)
                 sources[name] = _Polled(source, self._places.feedback / FILE)
             elif metric.promql:
-                sources[name] = _Counted(self._spec.monitoring.prometheus or "", metric.promql)
+                prometheus = Prometheus(self._spec.monitoring.prometheus or "")
+                sources[name] = _Counted(prometheus, metric.promql, metric.window)
         return _Step(span.step, ledger, sources)
 
     def _source(self, metric: str, kind: str, of: Sql, began: float) -> SqlSource:
@@ -133,7 +134,8 @@ class _Step:
                 rewards[name] = groups
             if source.blind:
                 blind |= dict.fromkeys(by[name], source.blind)
-        if self.ledger:
+        # Users whose database did not answer would be told as users who did nothing: they wait for it.
+        if self.ledger and not any(source.blind for source in self.sources.values() if isinstance(source, _Polled)):
             came = self.ledger.came(span.since, span.now, span.shares)
             rewards |= came.rewards
             arrivals, self.notes = came.arrivals, dict(came.notes)
@@ -205,18 +207,24 @@ class _Polled(_Beside):
 class _Counted(_Beside):
     """An application's own counters. What they count between two readings is one group."""
 
-    def __init__(self, prometheus: str, of: PromQL) -> None:
+    def __init__(self, prometheus: Prometheus, of: PromQL, window: float) -> None:
         super().__init__("promql")
-        self._counters = Counters(Prometheus(prometheus), of.units, of.hits)
-        self._every, self._asked = of.every, -of.every
+        self._counters = Counters(prometheus, of.units, of.hits)
+        self._every, self._window, self._asked = of.every, window, -of.every
         self._before: Counts | None = None
+        self._share: tuple[float, float] | None = None
 
     def turn(self, span: Span) -> tuple[Group, ...]:
         now: Counts | None = self.done()
+        share = span.shares[-1] if span.shares else None
+        if share != self._share:
+            self._share, self._before = share, None
+        if share is None or span.now - share[0] < self._window:
+            return ()  # what is done now was begun by users who came with another share
         if not 0 <= span.now - self._asked < self._every:
             self._asked = span.now
             self.start(self._counters.read, span.now)
-        if now is None:
+        if now is None or self._asked < share[0] + self._window:
             return ()
         came, self._before = increase(self._before, now), counted(self._before, now)
-        return (Group(span.shares[-1][1], came["stable"], came["candidate"]),) if span.shares else ()
+        return (Group(share[1], came["stable"], came["candidate"]),)

@@ -32,19 +32,21 @@ _UNROUTED = (Phase.PENDING, Phase.BUILDING, Phase.FAILED)
 class Controller:
     """Drives one rollout. `sides` tells the endpoints of `stable` and `candidate` now."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - everything that a tick needs
         self,
         rollout: Rollout,
         store: Store,
         router: Router,
         sources: tuple[MetricSource, Observer] | MetricSource,
         sides: Callable[[], Sides],
+        clock: Callable[[], float] | None = None,
     ) -> None:
+        """`clock`: unix seconds, for what takes a moment within a tick; without it a tick takes no time."""
         self.rollout = rollout
         self._store = store
         self._router = router
         self._source, self._observer = sources if isinstance(sources, tuple) else (sources, Nothing())
-        self._sides = sides
+        self._sides, self._clock = sides, clock
         self._analysis = Analysis(rollout.spec)
 
     def tick(self, owner: str, now: float) -> Event:
@@ -69,27 +71,45 @@ class Controller:
         if not wanted.stable:
             return  # its replicas are coming back; whatever is served now, nothing better can be
         if self._router.applied() != wanted:
-            self._share(state, now, wanted)
+            moved = self._share(state, now, wanted)
             self._router.apply(wanted)
+            if moved:
+                self._store.save_progress(self.rollout.id, moved.on(now, self._later(now)))
         if state.phase.stepping:
-            self._begin(state, now, wanted)
+            self._begin(state, self._later(now), wanted)
 
-    def _share(self, state: State, now: float, wanted: Routes) -> None:
-        """Write down how users are about to be split: nobody comes with a share that is not known."""
+    def _later(self, now: float) -> float:
+        """When something that was begun at `now` was done."""
+        return max(now, self._clock()) if self._clock else now
+
+    def _share(self, state: State, now: float, wanted: Routes) -> Progress | None:
+        """Write down how users are about to be split in this step: nobody comes with an unknown share."""
         progress = self._store.progress(self.rollout.id) if state.phase.stepping else None
-        if progress and progress.index == state.step and (moved := progress.shared(now, wanted)) is not progress:
-            self._store.save_progress(self.rollout.id, moved)
+        if progress is None or progress.index != state.step or (moved := progress.shared(now, wanted)) is progress:
+            return None
+        self._store.save_progress(self.rollout.id, moved)
+        return moved
 
     def _begin(self, state: State, now: float, wanted: Routes) -> None:
-        """The counts of a step whose routes are on."""
+        """The counts of a step whose routes are on. `now`: when they were seen to be."""
         progress = self._store.progress(self.rollout.id)
         if progress is not None and progress.index == state.step:
             return
         evidence = progress.evidence if progress else self._evidence()
         with suppress(SourceDown):  # the next tick begins the step instead
             seen = self._source.measure()
-            first = begun(state.step, now, seen, evidence, self._servers()).shared(now, wanted)
+            first = begun(state.step, now, seen, evidence, self._servers())
+            first = first.shared(now, wanted) if progress else self._remembered(first, wanted)
             self._store.save_progress(self.rollout.id, first)
+
+    def _remembered(self, first: Progress, wanted: Routes) -> Progress:
+        """Of a step whose progress was lost: how its users were split until now, from the log."""
+        sides, began = self._sides(), first.at
+        for event in self._store.events(self.rollout.id):
+            if event.state.step == first.index and event.state.phase.stepping:
+                began = min(began, event.at)
+                first = first.shared(event.at, routes(self.rollout.spec, event.state, sides, self.rollout.id))
+        return replace(first, began=began).shared(first.at, wanted)
 
     def _weigh(self, last: Event, now: float) -> Event:
         progress = self._store.progress(self.rollout.id)

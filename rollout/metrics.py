@@ -50,7 +50,11 @@ class Sql(_Section):
 
 
 class PromQL(_Section):
-    """Counters that an application exports with the label `variant`, which it reads from `x-lockgate-variant`."""
+    """Counters that an application exports with the label `variant`, which it reads from `x-lockgate-variant`.
+
+    They are read once the metric's `window` has passed since the users were split so: what is done before that was
+    begun by users who were split in another way.
+    """
 
     units: str = Field(min_length=1, description="Counts who was asked, like `sum by (variant) (offers_shown_total)`.")
     hits: str = Field(
@@ -118,7 +122,7 @@ class Metric(_Section):
 
     def too_long(self, timeout: float) -> str:
         """Why a step with this timeout would never see it, or nothing."""
-        if self.promql or self.window + self.delay < timeout:
+        if self.window + self.delay < timeout:
             return ""
         waits = f" and the {seconds_text(self.delay)} that its database may take" if self.delay else ""
         is_are = "are" if waits else "is"

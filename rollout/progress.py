@@ -52,6 +52,14 @@ class Progress:
             return self
         return replace(self, shares=shares, others={**self.others, **others})
 
+    def on(self, since: float, now: float) -> Progress:
+        """The shares that were to be on `since` then were by `now` only."""
+
+        def later(shares: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
+            return (*shares[:-1], (now, shares[-1][1])) if shares and shares[-1][0] == since else shares
+
+        return replace(self, shares=later(self.shares), others={n: later(of) for n, of in self.others.items()})
+
     def due(self, now: float) -> bool:
         """Looks are a second apart at first, and then ever farther: a week is not sixty times ten thousand of them.
 

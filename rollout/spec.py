@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
 from lockgate.monitoring.units import Seconds
-from lockgate.rollout.gates import Disagreement, Gate, GateName, Mean
+from lockgate.rollout.gates import Disagreement, Gate, GateName, Mean, Query
 from lockgate.rollout.metrics import Metric, MetricName
 from lockgate.rollout.steps import (
     Ab,
@@ -27,6 +28,7 @@ from lockgate.rollout.traffic import Failover, HeaderName, Traffic
 
 __all__ = [
     "AB_GATE",
+    "STORED",
     "Ab",
     "AbStep",
     "Canary",
@@ -46,6 +48,9 @@ __all__ = [
 ]
 
 _ROUNDED = 1e-6
+_HIDDEN = "postgresql://hidden"
+STORED = "stored"
+"""The context in which a spec is read that was checked when it was stored, perhaps by an earlier version."""
 AB_GATE = "ab"
 """How the test of an `ab` step is called among the gates."""
 
@@ -104,8 +109,10 @@ class RolloutSpec(_Section):
         return self
 
     @model_validator(mode="after")
-    def _routable(self) -> Self:
+    def _routable(self, info: ValidationInfo) -> Self:
         """The router knows ten-thousandths: less is nothing to it, and more than all but one is all."""
+        if info.context == STORED:  # by an earlier version that rounded
+            return self
         for index, step in enumerate(self.steps):
             below = options(step)
             shares = {name: getattr(below, name, 0.0) for name in ("weight", "percent", "echo")}
@@ -135,11 +142,18 @@ class RolloutSpec(_Section):
         return last.ab.others if isinstance(last, AbStep) else ()
 
     @model_validator(mode="after")
-    def _known_metrics(self) -> Self:
+    def _known_metrics(self, info: ValidationInfo) -> Self:
         """A metric that is not declared is binary feedback, unless it looks like a slip of the pen."""
+        if info.context == STORED:
+            return self
         for index, step in enumerate(self.steps):
             if isinstance(step, AbStep):
                 self._check_metric(f"steps[{index}].ab.metric", step.ab.metric)
+                if step.ab.allocation == "thompson" and self.metric(step.ab.metric).take == "mean":
+                    raise ValueError(
+                        f"steps[{index}].ab.allocation: of {step.ab.metric} only users with a value are counted, whose"
+                        " share is not known beforehand; use `fixed`, or `take: sum`"
+                    )
                 if step.ab.allocation == "thompson" and self.metric(step.ab.metric).promql:
                     raise ValueError(
                         f"steps[{index}].ab.allocation: counters do not tell users by the share that was theirs; use"
@@ -154,6 +168,22 @@ class RolloutSpec(_Section):
         if AB_GATE in self.gates:
             raise ValueError(f"gates.{AB_GATE}: is what the A/B test itself is called; choose another name")
         return self
+
+    def without_secrets(self, hide: Callable[[str], str]) -> Self:
+        """As it is stored: nobody who decides needs to know where a database is, or asks Prometheus.
+
+        `hide`: replaces in a text what came from the environment.
+        """
+        gates = {
+            name: gate.model_copy(update={"query": hide(gate.query)}) if isinstance(gate, Query) else gate
+            for name, gate in self.gates.items()
+        }
+        hidden = {
+            name: metric.model_copy(update={"sql": metric.sql.model_copy(update={"url": _HIDDEN})})
+            for name, metric in self.metrics.items()
+            if metric.sql
+        }
+        return self.model_copy(update={"metrics": {**self.metrics, **hidden}, "gates": gates})
 
     def _check_metric(self, at: str, name: str) -> None:
         if name not in self.metrics and (near := get_close_matches(name, self.metrics, n=1)):

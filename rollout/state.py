@@ -87,6 +87,8 @@ class Allocated:
 
     weight: int
     reason: str
+    looks: int = 0
+    """How many looks of the rollout it is made of."""
     kind: Literal["allocated"] = "allocated"
 
 

@@ -81,6 +81,10 @@ class AbKind:
         more, less = self._estimator.evidence(state.effect, 0.0)
         return (below, more) if self._sign > 0 else (above, less)
 
+    def known(self, state: Trial) -> Array:
+        """(R,): whether there are enough users of both sides to say anything."""
+        return np.asarray(self._estimator.sums(state.effect).units.min(axis=1) >= self._estimator.least)
+
     def chance(self, state: Trial) -> Array:
         """(R,): how likely users do better with the candidate."""
         above = self._estimator.chance(state.effect)
@@ -117,7 +121,7 @@ class AbKind:
                 fails_from=needed,
                 passes_from=needed,
                 share=1 / self._tests,
-                effect=effect.estimate if n and others else None,
+                effect=effect.estimate if n and theirs else None,
                 interval=effect.bounds,
             ),
         )

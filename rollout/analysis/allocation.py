@@ -20,18 +20,20 @@ _WORTH = 0.02
 """Smaller moves are not worth it."""
 
 
-def moved(ab: Ab, metric: Metric, state: State, chance: float, at: tuple[float, float]) -> Allocated | None:
-    """The next share, or None where it is not time, or it stays about where it is.
+def due(ab: Ab, metric: Metric, state: State, began: float, now: float) -> bool:
+    """Whether it is time for another share. `began`: when the step did, in unix seconds, like `now`."""
+    return now - max(began, state.weighed_at) >= max(metric.window, ab.timeout / _TIMES)
 
-    `chance`: that the candidate is better. `at`: when the step began, and now, in unix seconds.
+
+def moved(ab: Ab, state: State, chance: float) -> Allocated | None:
+    """The next share, or None where it stays about where it is. `chance`: that the candidate is better.
+
+    A chance of one half is the step's own weight; a sure thing, the most or the least that it may get.
     """
-    began, now = at
-    pause = max(metric.window, ab.timeout / _TIMES)
-    if now - max(began, state.weighed_at) < pause:
-        return None
     share = ab.weight / 100
-    low, high = share * LEAST, 1 - (1 - share) * LEAST
-    weight = round((low + (high - low) * chance) * WHOLE)
+    odds = share * chance, (1 - share) * (1 - chance)
+    wanted = odds[0] / sum(odds) if sum(odds) else share
+    weight = round(min(max(wanted, share * LEAST), 1 - (1 - share) * LEAST) * WHOLE)
     before = state.weight if state.weight is not None else round(share * WHOLE)
     if abs(weight - before) < _WORTH * WHOLE:
         return None

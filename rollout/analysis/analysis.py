@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from lockgate.rollout.analysis.ab import AbKind
-from lockgate.rollout.analysis.allocation import moved
+from lockgate.rollout.analysis.allocation import due, moved
 from lockgate.rollout.analysis.disagreement import DisagreementKind
 from lockgate.rollout.analysis.error_rate import ErrorRateKind
 from lockgate.rollout.analysis.evidence import Evidence, keep, kept_state
@@ -142,8 +142,18 @@ class Analysis:
         test, step = self._tests.get(state.step), self._spec.steps[state.step]
         if test is None or not isinstance(step, AbStep) or step.ab.allocation == "fixed" or evidence.step != state.step:
             return None
-        chance = test.chance(self._in_step(evidence, state.step)[AB_GATE])
-        return moved(step.ab, self._spec.metric(step.ab.metric), state, float(chance[0]), (began, now))
+        if AB_GATE in evidence.blind or not due(step.ab, self._spec.metric(step.ab.metric), state, began, now):
+            return None
+        return self.share_of(evidence, state)
+
+    def share_of(self, evidence: Evidence, state: State) -> Allocated | None:
+        """What `allocation` says when it is time; None while too little is known of both sides."""
+        test, step = self._tests.get(state.step), self._spec.steps[state.step]
+        if test is None or not isinstance(step, AbStep) or evidence.step != state.step:
+            return None
+        trial = self._in_step(evidence, state.step)[AB_GATE]
+        found = moved(step.ab, state, float(test.chance(trial)[0])) if test.known(trial)[0] else None
+        return replace(found, looks=evidence.looks) if found else None
 
     def _kind(self, key: str, step: int) -> Kind[Any]:
         return self._tests[step] if key == AB_GATE else self._kinds[key]

@@ -76,7 +76,7 @@ def estimator_of(metric: Metric) -> Estimator[Any]:
     from lockgate.rollout.analysis.effects_binary import BinaryEstimator
     from lockgate.rollout.analysis.effects_continuous import ContinuousEstimator
 
-    return BinaryEstimator() if metric.kind == "binary" else ContinuousEstimator()
+    return BinaryEstimator() if metric.kind == "binary" else ContinuousEstimator(answering=metric.take == "mean")
 
 
 def no_sums(rollouts: int) -> Sums:

@@ -18,7 +18,7 @@ not clearly away from 0.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log
 from statistics import NormalDist
 
@@ -70,7 +70,16 @@ class Scores:
 
 
 class ContinuousEstimator:
+    """`answering`: only users with a value are counted, and on one side more of them may have one.
+
+    Whoever is counted then fell to the candidate with another chance than the users who came: with the share of the
+    users who were counted in the looks before.
+    """
+
     least = LEAST_UNITS
+
+    def __init__(self, *, answering: bool = False) -> None:
+        self._answering = answering
 
     def begin(self, rollouts: int) -> Scores:
         zero, two = np.zeros(rollouts), np.zeros((rollouts, 2))
@@ -83,8 +92,9 @@ class ContinuousEstimator:
             return state
         units, total = (np.sum([getattr(each, name) for each in came], axis=0) for name in ("units", "total"))
         expected = _expected(state, units, total)
+        counted = state.sums.units
         for each in came:
-            state = _scored(state, each, expected)
+            state = _scored(state, _answered(each, counted) if self._answering else each, expected)
         return state
 
     def sums(self, state: Scores) -> Sums:
@@ -106,7 +116,9 @@ class ContinuousEstimator:
         times = 1 + np.sign(v) * effect
         apart = u - times * v
         log_e = _log_e(apart, uu - 2 * times * uv + times * times * vv, state.count)
-        log_e = np.where(_known(state), np.minimum(log_e, _log_e(v, vv, state.count)), 0.0)
+        if effect:  # without one the difference says it all, whatever stable's mean is
+            log_e = np.minimum(log_e, _log_e(v, vv, state.count))
+        log_e = np.where(_known(state), log_e, 0.0)
         return np.where(apart > 0, log_e, 0.0), np.where(apart < 0, log_e, 0.0)
 
     def chance(self, state: Scores) -> Array:
@@ -135,6 +147,12 @@ def _tables(group: BatchGroup) -> _Group:
     # Squares are at least what the sum makes necessary: numbers that went through JSON may be short of it.
     squares = np.maximum(both(mine.squares, theirs.squares, counts), total**2 / np.maximum(units, 1.0))
     return _Group(share, units, total, squares)
+
+
+def _answered(group: _Group, counted: Array) -> _Group:
+    """With the share of those who were `counted` (R, 2) before, from when there are some of each side."""
+    share = counted[:, CANDIDATE] / np.maximum(counted.sum(axis=1), 1.0)
+    return replace(group, share=np.where(counted.min(axis=1) >= _OWN, share, group.share))
 
 
 def _expected(state: Scores, units: Array, total: Array) -> Array:

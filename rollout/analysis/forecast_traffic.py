@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from math import log
 from statistics import NormalDist
@@ -23,6 +23,17 @@ _FEW = 4.0
 
 
 @dataclass(frozen=True, slots=True)
+class Users:
+    """Who comes into a step, and what they do with stable."""
+
+    per_day: float
+    """Who were not in the step before, of both sides."""
+    typical: Mapping[str, float]
+    """By business metric: the share of users who do it; of a continuous one, the deviation of a user's value over the
+    mean."""
+
+
+@dataclass(frozen=True, slots=True)
 class Traffic:
     """What both sides of equals do: `rps` live requests a second, each counted once."""
 
@@ -36,6 +47,7 @@ class Traffic:
     """Share of two answers to one request that differ, though both sides are equal."""
     captured: float = 1.0
     """Share of the requests whose answers are kept and can be compared."""
+    users: Users | None = None
 
     def histogram(self, requests: int = 10**6) -> Histogram:
         """As if `requests` had come."""

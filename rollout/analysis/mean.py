@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lockgate.rollout.analysis.bets import Array
-from lockgate.rollout.analysis.effects import estimator_of, means, ratio_of
+from lockgate.rollout.analysis.effects import estimator_of, means
 from lockgate.rollout.analysis.kinds import Terms, outcome_of
 from lockgate.rollout.analysis.seen import Seen
 from lockgate.rollout.analysis.told import Told, effect_told, gate_verdict, mean_sentence, worst_mean
@@ -56,7 +56,8 @@ class MeanKind:
         groups = seen.rewards.get(self._gate.of, ())
         after = replace(state, effect=self._estimator.look(state.effect, groups))
         harm, _ = self._evidence(after)
-        beyond = self._sign * ratio_of(self._estimator.sums(after.effect)) < -self._gate.margin
+        mine, theirs = means(self._estimator.sums(after.effect)).T
+        beyond = self._sign * (mine - theirs) < -self._gate.margin * np.abs(theirs)
         return replace(after, failed=np.maximum(state.failed, (harm >= log(self._fails_from)) & beyond))
 
     def _evidence(self, state: Guard) -> tuple[Array, Array]:
@@ -89,5 +90,5 @@ class MeanKind:
         effect = effect_told(self._estimator.interval(state.effect, alpha), alpha, self._metric)
         sentence = mean_sentence(told, effect, self._gate.of)
         verdict = gate_verdict(self.names[0], self._gate, self._terms, told, sentence)
-        estimate = effect.estimate if n and others else None
+        estimate = effect.estimate if n and theirs else None
         return (replace(verdict, fails_from=self._fails_from, effect=estimate, interval=effect.bounds),)

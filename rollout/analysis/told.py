@@ -199,6 +199,8 @@ def _found(told: Told, effect: EffectTold, least: float) -> str:
 def _figures(told: Told, effect: EffectTold) -> str:
     mine, theirs = (_value(each or 0.0, effect.metric) for each in (told.candidate, told.stable))
     n, others = told.requests
+    if not told.stable:
+        return f"{mine} against {theirs}, where there is no ratio, of {n:,} and {others:,} users"
     return f"{mine} against {theirs}, {effect.estimate:+.1%} ({_where(effect)}), of {n:,} and {others:,} users"
 
 

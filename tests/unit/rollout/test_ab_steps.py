@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,14 +11,16 @@ import pytest
 
 from lockgate.monitoring.measurement import Arm, Arrivals, Group
 from lockgate.rollout.advance import advance, label, routes, weight
+from lockgate.rollout.analysis.allocation import moved
 from lockgate.rollout.controller import Controller
 from lockgate.rollout.errors import NotNow
 from lockgate.rollout.ports import Observed, Observer, Span
-from lockgate.rollout.spec import RolloutSpec
+from lockgate.rollout.spec import Ab, RolloutSpec
 from lockgate.rollout.state import Allocated, Judged, State
 from lockgate.rollout.store import Event, Rollout, Store
+from lockgate.rollout.tables import progress as progress_table
 from lockgate.rollout.verify import verify
-from lockgate.rollout.words import WHOLE, Endpoint, Outcome, Phase
+from lockgate.rollout.words import WHOLE, Endpoint, Outcome, Phase, Routes
 
 SpecOf = Callable[..., RolloutSpec]
 Plane = Any
@@ -68,10 +70,13 @@ class Drive:
     plane: Plane
     users: Users
     now: float = 0.0
+    clock: float = 0.0
 
     def until(self, over: Callable[[Event], bool], ticks: int = 900) -> Event:
         plane = self.plane
-        controller = Controller(self.rollout, self.store, plane.router, (plane.source, self.users), lambda: plane.sides)
+        sources = plane.source, self.users
+        later = lambda: self.now + self.clock  # noqa: E731 - as the controller takes it
+        controller = Controller(self.rollout, self.store, plane.router, sources, lambda: plane.sides, later)
         for _ in range(ticks):
             self.now += TICK
             plane.source.traffic(2000)
@@ -208,3 +213,66 @@ class TestThompson:
         event = drive.until(ended)
         assert event.state.phase is Phase.ROLLING_BACK
         assert min(share for _, share in drive.users.shares[-1]) >= 0.1
+
+    def test_without_users_nobody_is_moved(self, drive_of: DriveOf) -> None:
+        drive = drive_of(Users(0.10, 0.10, each_look=0), allocation="thompson")
+        drive.until(lambda event: event.state.step == 1)
+        drive.until(lambda _: drive.now > 300_000)
+        assert not [e for e in drive.store.events(drive.rollout.id) if isinstance(e.happening, Allocated)]
+
+    @pytest.mark.parametrize(
+        ("weight", "chance", "share"),
+        [(5, 0.5, 0.05), (20, 0.5, 0.2), (50, 1.0, 0.9), (5, 0.0, 0.01), (5, 0.95, 0.5), (80, 0.5, 0.8)],
+    )
+    def test_an_even_chance_is_the_weight_itself(self, weight: float, chance: float, share: float) -> None:
+        ab = Ab.model_validate(AB | {"weight": weight, "allocation": "thompson"})
+        found = moved(ab, State(Phase.PROGRESSING, weight=0), chance)
+        got = found.weight / WHOLE if found else 0.0
+        assert got == pytest.approx(share if share >= 0.02 else 0.0, abs=0.001)
+
+    def test_a_forged_move_is_found(self, drive_of: DriveOf) -> None:
+        drive = drive_of(Users(0.10, 0.112), allocation="thompson")
+        drive.until(ended)
+        events = drive.store.events(drive.rollout.id)
+        place = next(i for i, e in enumerate(events) if isinstance(e.happening, Allocated))
+        forged = [*events]
+        said = forged[place].happening
+        assert isinstance(said, Allocated)
+        forged[place] = replace(forged[place], happening=replace(said, weight=9999))
+        found = [c for c in verify(drive.rollout.spec, forged, drive.store.looks(drive.rollout.id)) if c.wrong]
+        assert any("the share was moved to 99.99%" in said for said in found[0].wrong)
+
+
+class TestWhenSharesAreOn:
+    def test_they_are_known_before_and_timed_after(self, drive_of: DriveOf) -> None:
+        """A driver that dies between the two leaves no user without a share."""
+        drive = drive_of(Users(0.10, 0.112), allocation="thompson")
+        drive.until(lambda event: event.state.step == 1)
+        router, known = drive.plane.router, []
+        serve = router.apply
+
+        def apply(routes: Routes) -> None:
+            progress = drive.store.progress(drive.rollout.id)
+            assert progress is not None
+            known.append((progress.shares[-1][1], routes.weight / WHOLE))
+            serve(routes)
+
+        router.apply = apply
+        drive.clock = 5.0  # seconds that a tick takes
+        event = drive.until(lambda event: isinstance(event.happening, Allocated))
+        assert known == [(known[0][1],) * 2]
+        progress = drive.store.progress(drive.rollout.id)
+        assert progress is not None
+        assert progress.shares[-1] == (event.at + 5.0, known[0][1])
+
+    def test_those_of_a_lost_progress_are_in_the_log(self, drive_of: DriveOf) -> None:
+        drive = drive_of(Users(0.10, 0.112), allocation="thompson")
+        drive.until(lambda event: isinstance(event.happening, Allocated))
+        before = drive.store.progress(drive.rollout.id)
+        with drive.store._engine.begin() as db:
+            db.execute(progress_table.delete())
+        drive.until(lambda _: drive.store.progress(drive.rollout.id) is not None)
+        after = drive.store.progress(drive.rollout.id)
+        assert before is not None
+        assert after is not None
+        assert (after.began, after.shares) == (before.began, before.shares)

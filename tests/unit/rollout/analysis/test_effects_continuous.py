@@ -72,7 +72,8 @@ def test_where_the_limit_theorem_says_nothing_anything_is_possible(state: Scores
 def test_a_mean_near_nothing_bounds_no_effect_and_proves_none() -> None:
     state = after(group(amounts(5000, 1.0, 1), amounts(5000, 0.0, 2)))
     assert ESTIMATOR.interval(state, 0.05).high[0] == inf
-    assert max(side[0] for side in ESTIMATOR.evidence(state, 0.0)) < log(20)
+    assert max(side[0] for side in ESTIMATOR.evidence(state, 0.1)) < log(20)
+    assert ESTIMATOR.evidence(state, 0.0)[0][0] > log(20)  # that it is more needs no ratio
 
 
 def test_evidence_is_what_the_interval_is_made_of() -> None:
@@ -156,3 +157,20 @@ def test_it_covers_the_effect_at_all_looks_together(lift: float, weight: float) 
         held &= (found.low <= lift) & (lift <= found.high)
     assert held.mean() >= 0.95
     assert np.median(found.high - found.low) < 0.35
+
+
+def test_who_answers_more_often_is_not_better_for_it() -> None:
+    """Of `take: mean` only users with a value are counted: all of the candidate's, a quarter of stable's."""
+    wrong = {}
+    for answering in (True, False):
+        of, rng = ContinuousEstimator(answering=answering), np.random.default_rng(5)
+        state, left = of.begin(60), np.zeros(60, bool)
+        for _ in range(300):
+            came = rng.binomial(200, 0.9, 60)
+            counted = came, rng.binomial(200 - came, 0.25)
+            arms = [arm(rng.lognormal(0, 0.5, (60, 200)), np.arange(200) < n[:, None]) for n in counted]
+            state = of.look(state, (BatchGroup(0.9, arms[1], arms[0]),))
+            left |= np.maximum(*of.evidence(state, 0.0)) >= log(20)
+        wrong[answering] = left.mean()
+    assert wrong[True] <= 0.05
+    assert wrong[False] > 0.15

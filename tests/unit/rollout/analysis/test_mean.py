@@ -121,3 +121,14 @@ def test_it_survives_the_event_log(metric: Metric) -> None:
     again = kept_state(of.begin(1), keep(state))
     assert keep(again) == keep(state)
     assert of.told(again) == of.told(state)
+
+
+@pytest.mark.parametrize("metric", [LOWER, Metric(kind="continuous", better="lower", lowest=0, highest=1)])
+def test_harm_where_stable_has_none_is_harm(metric: Metric) -> None:
+    """There is no ratio to nothing, and yet a tenth of the users is more than none."""
+    of = kind(metric)
+    state = after(of, look((10_000, 500), (10_000, 0)), look((10_000, 500), (10_000, 0)))
+    (told,) = of.told(state)
+    assert told.outcome is FAIL
+    assert told.effect is None
+    assert "where there is no ratio" in told.sentence
