@@ -149,6 +149,11 @@ class RolloutSpec(_Section):
         for index, step in enumerate(self.steps):
             if isinstance(step, AbStep):
                 self._check_metric(f"steps[{index}].ab.metric", step.ab.metric)
+                if step.ab.others and self.metric(step.ab.metric).promql:
+                    raise ValueError(
+                        f"steps[{index}].ab.others: counters are read for stable and the candidate only; tell"
+                        f" {step.ab.metric} by POST /feedback, or test one challenger"
+                    )
                 if step.ab.allocation == "thompson" and self.metric(step.ab.metric).take == "mean":
                     raise ValueError(
                         f"steps[{index}].ab.allocation: of {step.ab.metric} only users with a value are counted, whose"
