@@ -50,6 +50,11 @@ VariantName = Annotated[
 ]
 
 
+def _listed(value: object) -> object:
+    """What a step's kind was read from is no JSON any more, and a list no tuple."""
+    return tuple(value) if isinstance(value, list) else value
+
+
 class _Lasting(_Section):
     hold: Hold = Field(default=Hold(), description="The least that the step lasts.")
     timeout: Seconds = Field(default=3600.0, description="A step that has not ended by then ends as on_timeout says.")
@@ -118,7 +123,7 @@ class Ab(_Lasting):
             " fifth of `weight` and what leaves stable a fifth of its share."
         ),
     )
-    others: tuple[VariantName, ...] = Field(
+    others: Annotated[tuple[VariantName, ...], BeforeValidator(_listed)] = Field(
         default=(),
         max_length=8,
         description=(
