@@ -78,7 +78,8 @@ class Spec(BaseModel):
         for name in asked:
             if name not in known:
                 near = get_close_matches(name, known, n=1)
-                question = f"; did you mean {near[0]!r}?" if near else f'; name its version there, like `{name}: "@{name}"`'
+                like = f'name its version there, like `{name}: "@{name}"`'
+                question = f"; did you mean {near[0]!r}?" if near else f"; {like}"
                 raise ValueError(f"{at}: {name!r} is not in model.others{question}")
         for name in known:
             if name not in asked:

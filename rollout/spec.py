@@ -149,21 +149,7 @@ class RolloutSpec(_Section):
         for index, step in enumerate(self.steps):
             if isinstance(step, AbStep):
                 self._check_metric(f"steps[{index}].ab.metric", step.ab.metric)
-                if step.ab.others and self.metric(step.ab.metric).promql:
-                    raise ValueError(
-                        f"steps[{index}].ab.others: counters are read for stable and the candidate only; tell"
-                        f" {step.ab.metric} by POST /feedback, or test one challenger"
-                    )
-                if step.ab.allocation == "thompson" and self.metric(step.ab.metric).take == "mean":
-                    raise ValueError(
-                        f"steps[{index}].ab.allocation: of {step.ab.metric} only users with a value are counted, whose"
-                        " share is not known beforehand; use `fixed`, or `take: sum`"
-                    )
-                if step.ab.allocation == "thompson" and self.metric(step.ab.metric).promql:
-                    raise ValueError(
-                        f"steps[{index}].ab.allocation: counters do not tell users by the share that was theirs; use"
-                        f" `fixed`, or tell {step.ab.metric} by POST /feedback"
-                    )
+                self._check_split(index, step.ab)
                 if why := self.metric(step.ab.metric).too_long(step.ab.timeout):
                     raise ValueError(f"steps[{index}].ab.timeout: {step.ab.metric} cannot be judged: {why}")
         for name, gate in self.gates.items():
@@ -193,6 +179,24 @@ class RolloutSpec(_Section):
     def _check_metric(self, at: str, name: str) -> None:
         if name not in self.metrics and (near := get_close_matches(name, self.metrics, n=1)):
             raise ValueError(f"{at}: there is no metric {name!r} in rollout.metrics; did you mean {near[0]!r}?")
+
+    def _check_split(self, index: int, ab: Ab) -> None:
+        """Whether the metric's source can tell users apart by how they were split."""
+        if ab.others and self.metric(ab.metric).promql:
+            raise ValueError(
+                f"steps[{index}].ab.others: counters are read for stable and the candidate only; tell"
+                f" {ab.metric} by POST /feedback, or test one challenger"
+            )
+        if ab.allocation == "thompson" and self.metric(ab.metric).take == "mean":
+            raise ValueError(
+                f"steps[{index}].ab.allocation: of {ab.metric} only users with a value are counted, whose"
+                " share is not known beforehand; use `fixed`, or `take: sum`"
+            )
+        if ab.allocation == "thompson" and self.metric(ab.metric).promql:
+            raise ValueError(
+                f"steps[{index}].ab.allocation: counters do not tell users by the share that was theirs; use"
+                f" `fixed`, or tell {ab.metric} by POST /feedback"
+            )
 
     def _check_guarded(self, gate: Mean) -> None:
         for index, step in enumerate(self.steps):
