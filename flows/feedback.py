@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from lockgate.flows import feedback_process as process
 from lockgate.flows.capture import alone, key_of, read_settings, write_private
@@ -56,12 +60,12 @@ def ensure(home: Home, spec: Spec) -> None:
 def revive(home: Home, name: str) -> None:
     """`ensure` with the settings that are there already."""
     folder, at = _folder(home, name), address(home, name)
-    found = process.find(folder)
-    if found and process.answers(at):
+    before = process.find(folder)
+    if before and process.comes_up(before, at):
         return
-    with alone(folder):
+    with alone(folder), _sentences(folder):
         found = process.find(folder)  # somebody else may have been here first
-        if found and process.comes_up(found, at):
+        if found and (process.answers(at) if found == before else process.comes_up(found, at)):
             return
         if found:
             _LOG.warning("the feedback server in %s hangs; it is started again", folder)
@@ -79,10 +83,21 @@ def stop(home: Home, name: str) -> bool:
     folder = _folder(home, name)
     if not folder.exists():
         return False
-    with alone(folder):
+    with alone(folder), _sentences(folder):
         if found := process.find(folder):
             process.end(found)
         return found is not None
+
+
+@contextmanager
+def _sentences(folder: Path) -> Iterator[None]:
+    """Raises `FeedbackDown` for a process that cannot be seen or ended."""
+    try:
+        yield
+    except psutil.Error as odd:
+        who = f"process {odd.pid}" if isinstance(getattr(odd, "pid", None), int) else "its process"
+        said = f"the feedback server in {folder} cannot be ended ({type(odd).__name__}); see {who}"
+        raise FeedbackDown(said) from odd
 
 
 @dataclass
@@ -106,7 +121,7 @@ class Keeper:
     def _ensure(self) -> None:
         try:
             ensure(self.home, self.spec)
-        except (RouterDown, OSError) as error:  # the next look tries again
+        except (RouterDown, OSError, psutil.Error) as error:  # the next look tries again
             _LOG.warning("feedback is not taken now: %s", error)
 
 
@@ -128,7 +143,8 @@ def _settings(spec: Spec) -> dict[str, Any]:
     fed = {name: metric for name, metric in spec.rollout.business.items() if metric.fed}
     return {
         "metrics": {name: {"kind": metric.kind} for name, metric in fed.items()},
-        # What is still in its window is neither refused as too old nor deleted.
-        "keep": max(spec.monitoring.capture.keep, *(metric.window for metric in fed.values())),
+        # What is still in its window is neither refused as too old nor deleted, also what a database told.
+        "keep": max(spec.monitoring.capture.keep, *(of.window + of.delay for of in spec.rollout.business.values())),
+        "max_size": spec.monitoring.capture.max_size,
         "header": spec.rollout.traffic.sticky.header.lower(),
     }

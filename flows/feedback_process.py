@@ -14,6 +14,9 @@ import psutil
 
 _MODULE = "lockgate.monitoring.feedback.server"
 _SECONDS_TO_START = 20.0
+"""And to answer again: it may be busy, and whoever is being answered loses the answer when it is ended."""
+_MISSES = 3
+"""At the least: the looker itself may have been asleep."""
 _SECONDS_TO_ANSWER = 3.0
 """A healthy one answers in milliseconds, and behind a slow disk in less than this."""
 _SECONDS_TO_END = 5.0
@@ -66,11 +69,11 @@ def answers(at: Path) -> bool:
 
 
 def comes_up(process: psutil.Process, at: Path) -> bool:
-    """Wait for its answer, until its time to start is over."""
-    age = time.time() - process.create_time()
-    deadline = time.monotonic() + min(max(0.0, _SECONDS_TO_START - age), _SECONDS_TO_START)
+    """Wait for its answer, until it has ended or its time is over."""
+    deadline, misses = time.monotonic() + _SECONDS_TO_START, 0
     while not answers(at):
-        if not _alive(process) or time.monotonic() > deadline:
+        misses += 1
+        if not _alive(process) or (misses >= _MISSES and time.monotonic() > deadline):
             return False
         time.sleep(_PAUSE)
     return True
@@ -95,7 +98,7 @@ def last_words(folder: Path) -> str:
 def _ours(folder: Path, pid: int) -> psutil.Process | None:
     try:
         process = psutil.Process(pid)
-        ours = process.cmdline()[1:4] == ["-m", _MODULE, str(folder)]
+        ours = process.cmdline()[1:4] == ["-m", _MODULE, str(folder)] and process.uids().real == os.getuid()
     except psutil.Error:
         return None
     return process if ours and _alive(process) else None
@@ -105,7 +108,7 @@ def _alive(process: psutil.Process) -> bool:
     """Whether it still runs; one whose starter has not noticed its end does not."""
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
+    except psutil.Error:
         return False
 
 

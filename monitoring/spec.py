@@ -22,7 +22,9 @@ class Capture(_Section):
         description="Share of the requests that are kept, chosen by request id, so both sides keep the same.",
     )
     keep: Seconds = Field(default=7 * 86_400.0, description="Files that are older are deleted.")
-    max_size: Bytes = Field(default=2**30, description="Of each side; beyond it the oldest files are deleted.")
+    max_size: Bytes = Field(
+        default=2**30, description="Of each side; beyond it the oldest files are deleted. And of all feedback."
+    )
 
 
 def _url(value: str) -> str:

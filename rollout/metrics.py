@@ -15,6 +15,8 @@ class _Section(BaseModel):
 
 
 _SCHEMES = "sqlite, postgresql"
+LOOKED = 60.0
+"""Seconds of patience with a database: looks are up to 30 s apart, and a query may take as long again."""
 
 
 def _database(value: str) -> str:
@@ -118,7 +120,7 @@ class Metric(_Section):
     @property
     def delay(self) -> float:
         """Seconds that its source may take to tell what happened."""
-        return self.sql.late + self.sql.every if self.sql else 0.0
+        return self.sql.late + self.sql.every + LOOKED if self.sql else 0.0
 
     def too_long(self, timeout: float) -> str:
         """Why a step with this timeout would never see it, or nothing."""

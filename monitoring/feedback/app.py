@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from starlette.applications import Starlette
@@ -17,12 +18,14 @@ from lockgate.monitoring.feedback.errors import Invalid, Unavailable
 from lockgate.monitoring.feedback.said import Said
 from lockgate.monitoring.feedback.settings import Settings, Watched
 from lockgate.monitoring.feedback.store import Reader, Row
-from lockgate.monitoring.feedback.writer import Writer
+from lockgate.monitoring.feedback.writer import Full, Writer, full
 
 MOST_BYTES = 2**20
 _MOST_AT_ONCE = 512
 """Requests whose bodies are in memory."""
 _BODY_SECONDS = 10.0
+_SHORT = 2**14
+"""Bytes of a body that is read at once; a longer one is read beside the loop, which answers others meanwhile."""
 _NOT_SET_UP = "feedback is not set up here yet; start a rollout with `lockgate run`, whose metrics it takes"
 
 
@@ -43,6 +46,10 @@ class Intake:
     reader: Reader
     _now: int = field(default=0, init=False)
     _said: Said = field(default_factory=Said, init=False)
+    _forms: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="feedback-form"), init=False
+    )
+    """One thread: however many long bodies come at once, the loop has its turn."""
 
     async def feedback(self, request: Request) -> Response:
         if self._now >= _MOST_AT_ONCE:
@@ -71,9 +78,17 @@ class Intake:
         settings = self.watched.now()
         if settings is None:
             raise _Answer(503, [_NOT_SET_UP])
-        rows = _rows(await _body(request), settings, request)
+        body = await _body(request)
+        if self.writer.size >= settings.max_size:
+            raise _Answer(503, [full(settings.max_size)])
+        if len(body) > _SHORT:
+            rows = await asyncio.get_running_loop().run_in_executor(self._forms, _rows, body, settings, request)
+        else:
+            rows = _rows(body, settings, request)
         try:
             new = await asyncio.wrap_future(self.writer.put(rows))
+        except Full as reason:
+            raise _Answer(503, [str(reason)]) from reason
         except Unavailable as reason:
             raise _Answer(503, ["feedback cannot be written now; send it again later"]) from reason
         return JSONResponse({"accepted": new, "known": len(rows) - new}, 202)
@@ -81,9 +96,10 @@ class Intake:
 
 def _rows(body: bytes, settings: Settings, request: Request) -> list[Row]:
     users = request.headers.getlist(settings.header)
-    user = users[-1].encode("latin-1").strip(b" \t") if users else b""  # of several the capture keeps the last
+    several = len(users) > 1  # they are routed, and captured, as a user of their own whom nobody can name
+    user = users[0].encode("latin-1").strip(b" \t") if users and not several else b""
     try:
-        return form.rows(body, settings, form.Sent(time.time(), user))
+        return form.rows(body, settings, form.Sent(time.time(), user, several))
     except form.NotJson as reason:
         raise _Answer(400, reason.sentences) from reason
     except Invalid as reason:

@@ -128,15 +128,19 @@ def joined(parts: Sequence[Exposures]) -> Exposures:
     return Exposures(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 
 
-def settled(found: Exposures, changes: Sequence[float]) -> Array:
-    """Which of them did not come near a change of the routes, as a mask.
+def settled(found: Exposures, shares: Sequence[tuple[float, float]]) -> Array:
+    """Which of them were split between both variants, and did not come near a change of the routes, as a mask.
 
-    Those left out are the ones that were under way at a change, or came within `SETTLING` seconds after it.
+    `shares`: from when on the candidate had which chance; before the first one, it had that one. Those left out are
+    the ones that were under way at a change, came within `SETTLING` seconds after it, or came while the chance was 0
+    or 1: without replicas of the candidate, its users are answered by stable, and are its users again afterwards.
     """
-    since = np.sort(np.asarray([-np.inf, *changes], float))
+    starts, chances = np.array(sorted(shares), float).T
+    since, chances = np.append(-np.inf, starts), np.append(chances[:1], chances)
     before = np.searchsorted(since, found.came, side="right")
     now = np.searchsorted(since, found.at, side="right")
-    return np.asarray((before == now) & (found.came >= since[before - 1] + SETTLING))
+    split = (chances > 0) & (chances < 1)
+    return np.asarray((before == now) & split[before - 1] & (found.came >= since[before - 1] + SETTLING))
 
 
 def number(name: str, kind: bytes) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
+from itertools import chain, islice
 from typing import Any
 
 import orjson
@@ -25,6 +26,8 @@ _GREATEST = 1e100
 """Of a value: its square, and a sum of many, must still be numbers."""
 _LONGEST_ID = 128
 _SHOWN = 60
+"""Characters of a name, in sentences and in what is compared with known names."""
+_NAMES_SHOWN = 3
 
 
 class NotJson(Invalid):
@@ -33,10 +36,14 @@ class NotJson(Invalid):
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """When a request came, in unix seconds, and the value of its sticky header."""
+    """When a request came, in unix seconds, and the value of its sticky header, if it has one.
+
+    `several`: it has the header several times, so that it says of nobody who it was.
+    """
 
     now: float
     user: bytes = b""
+    several: bool = False
 
 
 def rows(body: bytes, settings: Settings, sent: Sent) -> list[Row]:
@@ -49,10 +56,14 @@ def rows(body: bytes, settings: Settings, sent: Sent) -> list[Row]:
     if not 1 <= len(listed) <= MOST_ROWS:
         raise Invalid([f"the body has {len(listed)} rows; send 1 to {MOST_ROWS} at once"])
     reads = [_Reading(row, settings, sent) for row in listed]
-    if wrong := [f"row {i}: {mistake}" for i, read in enumerate(reads, 1) for mistake in read.mistakes()]:
-        more = len(wrong) - _MOST_SENTENCES
-        raise Invalid([*wrong[:_MOST_SENTENCES], *([f"and {more} more mistakes"] if more > 0 else [])])
+    every = chain.from_iterable(_numbered(i, read.mistakes()) for i, read in enumerate(reads, 1))
+    if wrong := list(islice(every, _MOST_SENTENCES)):  # the others cost time, and nobody reads them
+        raise Invalid([*wrong, *(["and more mistakes"] if next(every, None) else [])])
     return [read.row() for read in reads]
+
+
+def _numbered(i: int, mistakes: Iterator[str]) -> Iterator[str]:
+    return (f"row {i}: {mistake}" for mistake in mistakes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +78,7 @@ class _Reading:
         if not isinstance(self.found, dict):
             yield "must be an object with the fields " + ", ".join(_FIELDS)
             return
-        for name in self.found:
-            if name not in _FIELDS:
-                yield f"unknown field {_shown(name)}{_nearest(name, _FIELDS)}"
+        yield from _of_fields(self.found)
         yield from _of_metric(self.found, self.settings.metrics)
         yield from _of_user(self.found, self.sent)
         yield from _of_at(self.found.get("at"), self.sent.now, self.settings.keep)
@@ -89,6 +98,19 @@ class _Reading:
             unit=None if user is None else unit(user, key),
             key=None if named is None else once(found["metric"], _text(named), key),
         )
+
+
+def _of_fields(found: Mapping[str, Any]) -> Iterator[str]:
+    """One sentence, however many unknown fields there are."""
+    unknown = len(found) - sum(name in found for name in _FIELDS)
+    if not unknown:
+        return
+    first = islice((name for name in found if name not in _FIELDS), _NAMES_SHOWN)
+    if unknown == 1:
+        yield from (f"unknown field {_shown(name)}{_nearest(name, _FIELDS)}" for name in first)
+        return
+    more = f" and {unknown - _NAMES_SHOWN} more" if unknown > _NAMES_SHOWN else ""
+    yield f"unknown fields {', '.join(map(_shown, first))}{more}; a row may have {', '.join(_FIELDS)}"
 
 
 def _of_metric(found: Mapping[str, Any], metrics: Mapping[str, str]) -> Iterator[str]:
@@ -115,6 +137,8 @@ def _of_user(found: Mapping[str, Any], sent: Sent) -> Iterator[str]:
     user, of = found.get("user"), found.get("request_id")
     if user is not None and of is not None:
         yield "user: send either user or request_id, not both"
+    elif user is None and of is None and sent.several:
+        yield "user: the request has its sticky header several times; send it once, or send user or request_id"
     elif user is None and of is None and not sent.user:
         yield "user: is missing; send user or request_id, or the sticky header with the request"
     if user is not None and not _text(user).strip():
@@ -159,7 +183,7 @@ def _text(value: object) -> str:
 
 
 def _nearest(name: object, known: Sequence[str]) -> str:
-    near = get_close_matches(name[:_SHOWN], known, 1) if isinstance(name, str) else []
+    near = get_close_matches(name, known, 1) if isinstance(name, str) and len(name) <= _SHOWN else []
     return f"; did you mean {near[0]!r}?" if near else ""
 
 

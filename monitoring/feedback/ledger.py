@@ -15,20 +15,26 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import numpy as np
+
 from lockgate.monitoring.feedback import ledger_outcomes, ledger_units
 from lockgate.monitoring.feedback.errors import Unavailable
 from lockgate.monitoring.feedback.exposures import Exposed, Exposures, Traffic, joined
-from lockgate.monitoring.feedback.ledger_file import File, TakenOver, note, time_of
+from lockgate.monitoring.feedback.ledger_file import File, TakenOver, fact, note, time_of
 from lockgate.monitoring.feedback.ledger_rewards import rewards
 from lockgate.monitoring.feedback.ledger_words import GRACE, Came, Look, Measure
-from lockgate.monitoring.feedback.store import Reader, Stored
+from lockgate.monitoring.feedback.store import Reader
 
 __all__ = ["GRACE", "Came", "Ledger", "Measure", "Traffic"]
 
 _WRITTEN = 120.0
 """Seconds after which an answered request is in the captured files for certain."""
-_ROWS, _MOST_ROWS = 10_000, 500_000
-"""Of feedback: at once, and in one call."""
+_MOST_ROWS = 40_000
+"""Of feedback, in one call: they take about half a second, in which the rollout's loop waits."""
+_EARLIER = 300.0
+"""Seconds by which the clocks of who writes feedback and who begins steps may differ."""
+_SET_BACK = 60.0
+"""Seconds for which a clock that was set back is waited for without a word."""
 
 
 class Ledger:
@@ -45,6 +51,8 @@ class Ledger:
         self._held = joined([])
         """Requests that were answered after the look's time: the next one may know of other shares."""
         self._since = math.inf
+        self._unseen = math.inf
+        """What the first look since was at that this file does not know of: the looks before may not be recorded."""
 
     def __enter__(self) -> Self:
         return self
@@ -58,16 +66,17 @@ class Ledger:
         """What a look at `now` sees, when the last one that was recorded was at `since`. Raises nothing.
 
         `shares`: from when on the candidate had which chance, ascending. Requests that came within `SETTLING` seconds
-        after a change, or were under way at it, count for nobody's arm: such a user comes in with the next request.
-        Nothing comes while `now` is not later than what was looked at already.
+        after a change, were under way at it, or came while the chance was 0 or 1, count for nobody's arm: such a user
+        comes in with the next request. Nothing comes while `now` is not later than what was looked at already.
         """
         if not shares:
             return Came(blind="it is not known with which chance users got the candidate; this is a defect, report it")
-        self._since = min(self._since, since)
+        self._since, self._unseen = min(self._since, since), min(self._unseen, since)
         try:
-            return self._came(since, now, sorted(shares))
+            came = self._came(self._unseen, now, sorted(shares))
         except TakenOver:
-            return Came(blind=f"another driver has taken {self._path} over; this one must stop")
+            self._forget()
+            return Came(blind=f"another driver has taken {self._path} over; the next look takes it back")
         except sqlite3.Error as reason:
             self._forget()
             return Came(blind=f"{self._path} cannot be used ({reason}); see the file and whether its disk is full")
@@ -77,6 +86,8 @@ class Ledger:
         except Exception as reason:  # noqa: BLE001 - data that nobody foresaw must not stop the rollout's loop
             self._forget()
             return Came(blind=f"the ledger cannot be kept ({type(reason).__name__}: {reason}); this is a defect")
+        self._unseen = math.inf
+        return came
 
     def _forget(self) -> None:
         """What was read and not committed is read again."""
@@ -87,15 +98,18 @@ class Ledger:
         with self._file.writing() as database:
             look = self._look(database, since, now)
             if look.now <= look.since:
-                return Came(notes=ledger_outcomes.notes(database))
+                return Came(blind=_behind(look), notes=ledger_outcomes.notes(database))
             found, whole = self._captured(database, now)
-            ledger_units.keep(database, found, [self._began, *(at for at, _ in shares)], look)
+            at_first = float(ledger_units.share_of(np.array([self._began]), shares)[0])
+            ledger_units.keep(database, found, [(self._began, at_first), *shares], look)
             blind = self._exposed.silent() if self._exposed else ""
             try:
-                whole = whole and self._told(database, look)
+                left = self._told(database, look) if whole else ""
             except Unavailable as reason:
-                blind = blind or str(reason)
+                left = str(reason)
+            blind = blind or left
             if blind or not whole:
+                note(database, "told", look.since)  # what was told after it was never recorded
                 return Came(blind=blind, notes=ledger_outcomes.notes(database))
             ledger_units.prune(
                 database, look, max((of.window + of.delay for of in self._measures.values()), default=0.0)
@@ -117,23 +131,37 @@ class Ledger:
         self._held = found.where(early)
         return found.where(~early), whole
 
-    def _told(self, database: sqlite3.Connection, look: Look) -> bool:
-        """Takes in what feedback came; whether that is all there is."""
+    def _told(self, database: sqlite3.Connection, look: Look) -> str:
+        """Takes in what feedback came; says so where that is not all there is."""
         if not self._measures:
-            return True
-        read, before = int(time_of(database, "feedback", 0)), int(time_of(database, "feedback_before", 0))
-        if self._feedback.last() < read:
-            # It is another file, and numbers its rows from 1.
-            read, before = 0, before + read
-            note(database, "feedback_before", before)
-        found: list[Stored] = []
-        while len(found) < _MOST_ROWS and (rows := self._feedback.after(read, _ROWS)):
-            found += rows
-            read = rows[-1].sequence
-        named = ledger_outcomes.named(found, self._measures, before)
+            return ""
+        read, before = self._read(database)
+        rows = self._feedback.after(read, _MOST_ROWS)
+        named = ledger_outcomes.named(rows, self._measures, self._began, before)
         ledger_outcomes.keep(database, named, self._measures, look)
-        note(database, "feedback", read)
-        return len(found) < _MOST_ROWS
+        if rows:
+            note(database, "feedback", rows[-1].sequence)
+            note(database, "feedback_mark", ledger_outcomes.mark(rows[-1]))
+        left = self._feedback.last() - rows[-1].sequence if len(rows) == _MOST_ROWS else 0
+        return f"feedback is still to be read ({left:,} more); the next looks do so" if left > 0 else ""
+
+    def _read(self, database: sqlite3.Connection) -> tuple[int, int]:
+        """The sequence after which feedback was not read yet, and what is added to the sequences of this file.
+
+        What was read before is known by its last row. Where that is gone, all before it was pruned as well, or it is
+        another file, which numbers its rows from 1; no file at all may come back.
+        """
+        read, before = int(time_of(database, "feedback", 0)), int(time_of(database, "feedback_before", 0))
+        if mark := fact(database, "feedback_mark"):
+            last = self._feedback.after(read - 1, 1)
+            if not self._feedback.last() or (
+                last and (last[0].sequence, ledger_outcomes.mark(last[0])) == (read, mark)
+            ):
+                return read, before
+            before += read
+            note(database, "feedback_before", before)
+            note(database, "feedback_mark", "")
+        return self._feedback.before(self._began - _EARLIER), before
 
     def _look(self, database: sqlite3.Connection, since: float, now: float) -> Look:
         """What is told next: from the last recorded look on, or from the last one that could be told.
@@ -145,3 +173,12 @@ class Ledger:
         note(database, "recorded", recorded)
         note(database, "origin", origin)
         return Look(min(recorded, time_of(database, "told", origin)), now, origin)
+
+
+def _behind(look: Look) -> str:
+    if look.since - look.now <= _SET_BACK:
+        return ""
+    return (
+        f"the clock is {look.since - look.now:.0f} s before what was looked at already, and nothing comes until it is"
+        " past that; wait for it, or start the rollout anew"
+    )

@@ -18,16 +18,20 @@ CREATE INDEX IF NOT EXISTS units_late ON units (late) WHERE late IS NOT NULL;
 CREATE INDEX IF NOT EXISTS units_crossed ON units (crossed) WHERE crossed IS NOT NULL;
 CREATE TABLE IF NOT EXISTS requests (request INTEGER PRIMARY KEY, unit INTEGER NOT NULL, at REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS outcomes (metric TEXT NOT NULL, unit INTEGER NOT NULL, at REAL NOT NULL,
-    sequence INTEGER NOT NULL, value REAL NOT NULL, PRIMARY KEY (metric, unit, at, sequence)) WITHOUT ROWID;
+    sequence INTEGER NOT NULL, value REAL NOT NULL, key INTEGER, PRIMARY KEY (metric, unit, at, sequence))
+    WITHOUT ROWID;
+CREATE UNIQUE INDEX IF NOT EXISTS outcomes_key ON outcomes (key) WHERE key IS NOT NULL;
 CREATE TABLE IF NOT EXISTS waiting (sequence INTEGER PRIMARY KEY, name INTEGER NOT NULL, metric TEXT NOT NULL,
-    at REAL NOT NULL, value REAL NOT NULL, noticed REAL NOT NULL);
+    at REAL NOT NULL, value REAL NOT NULL, key INTEGER, noticed REAL NOT NULL);
+CREATE UNIQUE INDEX IF NOT EXISTS waiting_key ON waiting (key) WHERE key IS NOT NULL;
 CREATE TABLE IF NOT EXISTS limits (metric TEXT PRIMARY KEY, lowest REAL NOT NULL, highest REAL NOT NULL,
     learned REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TEMP TABLE IF NOT EXISTS batch (unit INTEGER PRIMARY KEY, arm INTEGER, first REAL, other REAL);
 """
 """units: `late` is when a user was noticed whose time had come already; `crossed` is when the other side was due.
-outcomes: feedback of known users. waiting: feedback whose request was not captured yet."""
+outcomes: feedback of known users. waiting: feedback whose request was not captured yet. `key`: of feedback that tells
+itself again, which may come from the database of feedback twice: pruned and polled anew, or from another file."""
 
 
 class TakenOver(Exception):
@@ -35,7 +39,13 @@ class TakenOver(Exception):
 
 
 class File:
-    """Opened when it is first used; of one thread at a time. Raises `sqlite3.Error`, `OSError` and `TakenOver`."""
+    """Opened when it is first used; of one thread at a time. Raises `sqlite3.Error`, `OSError` and `TakenOver`.
+
+    Whoever lost it is told so once and takes it back with the next use: it may be the one that has the lease again. Two
+    that take it from each other harm nothing. Each writes whole transactions as the owner of the moment, and a look of
+    the one without the lease is never recorded, so that the other computes it again: what is told follows from the time
+    of the last look that was recorded.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -54,7 +64,7 @@ class File:
                 opened.execute("PRAGMA synchronous = FULL")
                 opened.execute("PRAGMA cache_size = -65536")
                 opened.executescript(_SCHEMA)
-                if not self._owns:  # once: whoever lost it must not take it back
+                if not self._owns:
                     note(opened, "owner", self._owner)
             except BaseException:
                 opened.close()
@@ -69,6 +79,7 @@ class File:
         database.execute("BEGIN IMMEDIATE")
         try:
             if fact(database, "owner") != self._owner:
+                self._owns = False
                 raise TakenOver
             yield database
             database.execute("COMMIT")

@@ -38,8 +38,8 @@ _CROSSERS = "SELECT first FROM units WHERE crossed > :since AND crossed <= :now"
 _SLICES = 128
 
 
-def keep(database: sqlite3.Connection, found: Exposures, changes: Sequence[float], look: Look) -> None:
-    """`changes`: when the routes were changed, in unix seconds."""
+def keep(database: sqlite3.Connection, found: Exposures, shares: Sequence[tuple[float, float]], look: Look) -> None:
+    """`shares`: from when on, in unix seconds, the candidate had which chance. Every request tells of its user."""
     named = found.where(found.requests != NOBODY)
     named = named.where(np.argsort(named.requests))
     # A request without a sticky header is its own user, whom feedback finds by the same number.
@@ -47,7 +47,7 @@ def keep(database: sqlite3.Connection, found: Exposures, changes: Sequence[float
     rows = zip(named.requests.tolist(), named.units.tolist(), named.at.tolist(), strict=True)
     database.executemany("INSERT OR IGNORE INTO requests VALUES (?, ?, ?)", rows)
     database.execute("DELETE FROM batch")
-    database.executemany("INSERT INTO batch VALUES (?, ?, ?, ?)", _firsts(found.where(settled(found, changes))))
+    database.executemany("INSERT INTO batch VALUES (?, ?, ?, ?)", _firsts(found.where(settled(found, shares))))
     database.execute(_UPSERT, look.times)
 
 

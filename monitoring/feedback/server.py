@@ -67,7 +67,11 @@ def _serve(folder: Path, listener: socket.socket) -> None:
         settings = watched.now()
         return settings.keep if settings else None
 
-    with Writer(Store(folder / DATABASE), keep) as writer:
+    def max_size() -> int | None:
+        settings = watched.now()
+        return settings.max_size if settings else None
+
+    with Writer(Store(folder / DATABASE), keep, max_size) as writer:
         server = uvicorn.Server(
             uvicorn.Config(
                 app(Intake(watched, writer, Reader(folder / DATABASE))),

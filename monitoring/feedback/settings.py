@@ -1,4 +1,4 @@
-"""`settings.json`: which metrics are told by feedback, how users are hashed, how long rows are kept.
+"""`settings.json`: which metrics are told by feedback, how users are hashed, how much is kept and how long.
 
 Whoever runs the pipeline changes it while the server runs.
 """
@@ -20,19 +20,22 @@ log = logging.getLogger("lockgate.feedback")
 FILE = "settings.json"
 _KINDS = ("binary", "continuous")
 _LONGEST_KEY = 64
+MAX_SIZE = 2**30
+"""Where the file says none: it was written before there was one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """`metrics`: the kind, `binary` or `continuous`, of each. `key`: of hashes. `keep`: seconds.
 
-    `header`: the sticky header's name in lower case.
+    `header`: the sticky header's name in lower case. `max_size`: bytes of the database, which takes no more then.
     """
 
     metrics: Mapping[str, str]
     key: bytes
     keep: float
     header: str
+    max_size: int = MAX_SIZE
 
 
 class Watched:
@@ -76,7 +79,7 @@ def parse(text: bytes) -> Settings:
         raise Unsettled("it is not JSON") from bad
     if not isinstance(found, dict):
         raise Unsettled("it holds no JSON object")
-    return Settings(_metrics(found), _key(found), _keep(found), _header(found))
+    return Settings(_metrics(found), _key(found), _keep(found), _header(found), _max_size(found))
 
 
 def _metrics(found: Mapping[str, Any]) -> dict[str, str]:
@@ -106,6 +109,13 @@ def _keep(found: Mapping[str, Any]) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value) or value <= 0:
         raise Unsettled("keep must be a number of seconds above 0")
     return float(value)
+
+
+def _max_size(found: Mapping[str, Any]) -> int:
+    value = found.get("max_size", MAX_SIZE)
+    if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
+        raise Unsettled("max_size must be a number of bytes above 0")
+    return value
 
 
 def _header(found: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -15,9 +16,11 @@ from urllib.parse import quote
 from lockgate.monitoring.feedback.errors import Unavailable
 
 FILE = "feedback.db"
-_PATIENCE = 2.0
+_PATIENCE = 5.0
 """Seconds to wait for another process's write."""
 _BATCH = 10_000
+_PAUSE = 0.12
+"""Seconds. SQLite looks every 0.1 s whether what it waits for is unlocked."""
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS feedback (
@@ -39,6 +42,8 @@ _AFTER = (
     "SELECT sequence, metric, value, at, request_id, unit, key, received FROM feedback"
     " WHERE sequence > ? ORDER BY sequence LIMIT ?"
 )
+_SIZE = ("page_count", "freelist_count", "page_size")
+_UP_TO = "SELECT received FROM feedback WHERE sequence <= ? ORDER BY sequence DESC LIMIT 1"
 _PRUNE = (
     "DELETE FROM feedback WHERE received < ? AND sequence IN (SELECT sequence FROM feedback ORDER BY sequence LIMIT ?)"
 )
@@ -93,6 +98,19 @@ class Reader:
             found = database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'feedback'").fetchone()
         return int(found[0]) if found else 0
 
+    def before(self, received: float) -> int:
+        """A sequence up to which all rows were received before then (unix seconds), and after which none was.
+
+        Rows are taken to be in the order in which they were received. Raises `Unavailable`.
+        """
+        low, high = 0, self.last()
+        with self._reading() as database:
+            while database is not None and low < high:
+                middle = (low + high + 1) // 2
+                found = database.execute(_UP_TO, (middle,)).fetchone()
+                low, high = (low, middle - 1) if found and found[0] >= received else (middle, high)
+        return low
+
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection | None]:
         """A connection of its own for each question: the file may come, go and be replaced in between."""
@@ -115,8 +133,16 @@ class Store(Reader):
         self._file: tuple[int, int] | None = None
 
     def add(self, rows: Sequence[Row], received: float) -> int:
-        """How many were new: rows whose `key` is known are left out. All in one transaction. Raises `Unavailable`."""
-        return self.add_groups([rows], received)[0]
+        """How many were new: rows whose `key` is known are left out. Raises `Unavailable`.
+
+        In transactions of at most 10,000 rows, with pauses in which another process can write.
+        """
+        new = 0
+        for start in range(0, len(rows), _BATCH):
+            if start:
+                time.sleep(_PAUSE)
+            new += self.add_groups([rows[start : start + _BATCH]], received)[0]
+        return new
 
     def add_groups(self, groups: Sequence[Sequence[Row]], received: float) -> list[int]:
         """How many of each group were new. All groups in one transaction. Raises `Unavailable`."""
@@ -127,6 +153,19 @@ class Store(Reader):
         """Removes rows received before then, of the oldest `limit` ones; how many. Raises `Unavailable`."""
         with self._writing() as database:
             return database.execute(_PRUNE, (before, limit)).rowcount
+
+    def size(self) -> int:
+        """Bytes in use, 0 without a file: those of removed rows are used again. Raises `Unavailable`."""
+        with _sentences(self.path):
+            if _identity(self.path) is None:
+                return 0
+            try:
+                database = self._connected()
+                pages, free, size = (database.execute(f"PRAGMA {of}").fetchone()[0] for of in _SIZE)
+            except BaseException:
+                self.close()
+                raise
+            return int((pages - free) * size)
 
     def close(self) -> None:
         if self._database is not None:

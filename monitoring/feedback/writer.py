@@ -16,21 +16,34 @@ from lockgate.monitoring.feedback.said import Said
 from lockgate.monitoring.feedback.store import Row, Store
 
 _MOST_WAITING = 1000
-_MOST_TOGETHER = 20_000
+_MOST_TOGETHER = 10_000
 """Rows of one commit, but for the last request's."""
 _PRUNE_EVERY = 600.0
+_PRUNE_FULL = 10.0
 _PRUNED_AT_ONCE = 2_000
 _END = 1.0
 
 _Waiting = tuple[Sequence[Row], "Future[int]"]
 
 
-class Writer:
-    """`keep()`: seconds after which rows are removed; None keeps all."""
+class Full(Unavailable):
+    """The database has as many bytes as it may have."""
 
-    def __init__(self, store: Store, keep: Callable[[], float | None]) -> None:
+
+class Writer:
+    """`keep()`: seconds after which rows are removed; None keeps all.
+
+    `max_size()`: bytes of the database, beyond which nothing more is written; None writes all.
+    """
+
+    def __init__(
+        self, store: Store, keep: Callable[[], float | None], max_size: Callable[[], int | None] = lambda: None
+    ) -> None:
         self._store = store
         self._keep = keep
+        self._max_size = max_size
+        self.size = 0
+        """Bytes of the database, as they were seen after the last write or look at what is old."""
         self._waiting: queue.Queue[_Waiting | None] = queue.Queue(_MOST_WAITING)
         self._said = Said()
         self._prune_at = time.monotonic()
@@ -86,6 +99,7 @@ class Writer:
 
     def _write(self, together: Sequence[_Waiting]) -> None:
         try:
+            self._room()
             news = self._store.add_groups([rows for rows, _ in together], time.time())
         except Exception as reason:  # noqa: BLE001 - whatever it is, the requests are answered and the thread lives
             trouble = reason if isinstance(reason, Unavailable) else Unavailable(_unforeseen(reason))
@@ -103,9 +117,34 @@ class Writer:
         try:
             if keep is not None and self._store.path.exists():
                 removed = self._store.prune(time.time() - keep, _PRUNED_AT_ONCE)
+            self._measure()
         except Exception as reason:  # noqa: BLE001 - as above
             self._said.trouble(str(reason) if isinstance(reason, Unavailable) else _unforeseen(reason))
-        self._prune_at = time.monotonic() + (0.05 if removed == _PRUNED_AT_ONCE else _PRUNE_EVERY)
+        pause = _PRUNE_EVERY if self._full() is None else _PRUNE_FULL
+        self._prune_at = time.monotonic() + (0.05 if removed == _PRUNED_AT_ONCE else pause)
+
+    def _room(self) -> None:
+        self._measure()
+        if (most := self._full()) is not None:
+            raise Full(full(most))
+
+    def _measure(self) -> None:
+        """When it is full, what is old goes soon."""
+        self.size = self._store.size()
+        if self._full() is not None:
+            self._prune_at = min(self._prune_at, time.monotonic() + _PRUNE_FULL)
+
+    def _full(self) -> int | None:
+        """How many bytes it may have, when it has as many."""
+        most = self._max_size()
+        return None if most is None or self.size < most else most
+
+
+def full(most: int) -> str:
+    return (
+        f"no more feedback is taken: its database has the {most} bytes that it may have; raise"
+        " monitoring.capture.max_size, or shorten monitoring.capture.keep, and run lockgate up"
+    )
 
 
 def _unforeseen(reason: Exception) -> str:

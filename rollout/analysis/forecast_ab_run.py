@@ -40,7 +40,7 @@ def run(kind: BatchKind[Any], came: Coming, effects: Array, times: Iterator[floa
     for seconds in times:
         them.come(float(came.counted(np.array(seconds))))
         outcome = _outcome(kind, them.state(going))
-        fails, passes = outcome < 0, (outcome > 0)
+        fails, passes = outcome < 0, (outcome > 0) & (seconds >= hold)
         failed[going[fails]] = seconds
         passed[going[passes]] = seconds
         going = going[~(fails | passes)]

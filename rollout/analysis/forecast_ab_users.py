@@ -61,7 +61,7 @@ def coming(spec: RolloutSpec, index: int, name: str, users: Users | None) -> Com
     if users is None or typical is None:
         return None
     metric = spec.metric(name)
-    lag = metric.promql.every if metric.promql else metric.window + metric.delay
+    lag = metric.window + (metric.promql.every if metric.promql else metric.delay)
     return Coming(metric, users.per_day / DAY, weight_of(spec.steps[index]) / 100, lag, typical)
 
 

@@ -12,6 +12,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from lockgate.flows import feedback, feedback_process
@@ -48,7 +49,7 @@ def test_it_is_found_again_and_not_started_twice(pipeline: Any) -> None:
 
 def test_the_spec_in_the_words_of_the_server(pipeline: Any) -> None:
     pipeline.document["rollout"]["traffic"]["sticky"] = {"header": "X-Account"}
-    pipeline.document["monitoring"] = {"capture": {"keep": "2h"}}
+    pipeline.document["monitoring"] = {"capture": {"keep": "3h"}}
     pipeline.metrics(
         revenue={"kind": "continuous"}, paid={"sql": {"url": "sqlite:///x", "query": "select 1 where :since"}}
     )
@@ -58,14 +59,20 @@ def test_the_spec_in_the_words_of_the_server(pipeline: Any) -> None:
     settings = pipeline.folder / "settings.json"
     found, before = parse(settings.read_bytes()), settings.stat()
     assert found.metrics == {"revenue": "continuous", "refunded": "binary"}
-    assert (found.keep, found.header) == (7200, "x-account")
+    assert (found.keep, found.header) == (10_800, "x-account")
     capture = json.loads((pipeline.home.capture("toy") / "capture.json").read_text())
     assert found.key == bytes.fromhex(capture["key"])
+    assert found.max_size == capture["max_size"]
     ensure(pipeline)
     assert settings.stat() == before
-    pipeline.metrics(revenue={"kind": "continuous", "window": "3h"})
+    pipeline.metrics(revenue={"kind": "continuous", "window": "4h"})
     ensure(pipeline)
-    assert parse(settings.read_bytes()).keep == 10_800  # else what comes late, and counts, would be refused
+    assert parse(settings.read_bytes()).keep == 14_400  # else what comes late, and counts, would be refused
+    told = {"url": "sqlite:///x", "query": "select 1 where :since", "late": "2h", "every": "1m"}
+    pipeline.metrics(revenue={"kind": "continuous"}, paid={"window": "4h", "sql": told})
+    ensure(pipeline)
+    keep = 14_400 + pipeline.spec.rollout.business["paid"].delay
+    assert parse(settings.read_bytes()).keep == keep > 14_400 + 7200  # the server deletes what the database told, too
 
 
 def test_it_is_found_through_a_link(pipeline: Any, tmp_path: Path) -> None:
@@ -119,6 +126,66 @@ def test_one_that_hangs_is_replaced(pipeline: Any, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(feedback_process, "comes_up", _patient(feedback_process.comes_up, hung, monkeypatch))
     assert ensure(pipeline) != hung
     assert not hung.is_running()
+
+
+def test_one_that_is_busy_is_waited_for(pipeline: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is being answered would lose the answer."""
+    busy, answers, misses = ensure(pipeline), feedback_process.answers, []
+    busy.suspend()
+    monkeypatch.setattr(feedback_process, "_SECONDS_TO_ANSWER", 0.1)
+
+    def looked(at: Path) -> bool:
+        if len(misses) == 4:
+            busy.resume()
+            monkeypatch.setattr(feedback_process, "_SECONDS_TO_ANSWER", 3.0)
+        answered = answers(at)
+        misses.extend([] if answered else [at])
+        return answered
+
+    monkeypatch.setattr(feedback_process, "answers", looked)
+    assert ensure(pipeline) == busy
+    assert len(misses) == 4
+
+
+def test_a_look_that_slept_itself_looks_again(pipeline: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    server, answers, looks = ensure(pipeline), feedback_process.answers, []
+    monkeypatch.setattr(feedback_process, "_SECONDS_TO_START", 0.0)  # it is over at once
+
+    def looked(at: Path) -> bool:
+        looks.append(at)
+        return len(looks) > 2 and answers(at)
+
+    monkeypatch.setattr(feedback_process, "answers", looked)
+    assert feedback_process.comes_up(server, feedback.address(pipeline.home, "toy"))
+
+
+def test_another_users_process_is_not_ours(pipeline: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = ensure(pipeline)
+    with monkeypatch.context() as patched:
+        patched.setattr(feedback_process.os, "getuid", lambda: server.uids().real + 1)
+        assert pipeline.server() is None
+    assert pipeline.server() == server
+
+
+@pytest.mark.parametrize("odd", [psutil.TimeoutExpired(5.0, 17), psutil.AccessDenied(17)])
+def test_one_that_cannot_be_ended(
+    pipeline: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, odd: Exception
+) -> None:
+    ensure(pipeline)
+
+    def refused(_: object) -> None:
+        raise odd
+
+    with monkeypatch.context() as patched:
+        patched.setattr(feedback_process, "end", refused)
+        with pytest.raises(FeedbackDown, match=r"cannot be ended \(.*see process 17"):
+            feedback.stop(pipeline.home, "toy")
+        patched.setattr(feedback_process, "comes_up", lambda *_: False)
+        patched.setattr(feedback_process, "answers", lambda *_: False)
+        keeper = Keeper(pipeline.home, pipeline.spec)
+        keeper.look()
+        keeper.join()
+    assert "feedback is not taken now: the feedback server in" in caplog.text
 
 
 def _patient(look: Any, hung: Any, monkeypatch: pytest.MonkeyPatch) -> Any:

@@ -92,6 +92,7 @@ def test_what_is_new(server: str, sales: psycopg.Connection[Any]) -> None:
         (12.5, START, unit("u0", KEY)),
         (12.5, START + 30, unit("u30", KEY)),
     ]
+    asked.stored()
     assert [row.at for row in asked.poll(START + 120)] == [START + 60]
     without_a_zone = QUERY.replace("paid_at AS at", "paid_at AT TIME ZONE 'UTC' AS at")
     assert source(server, without_a_zone).poll(START + 60) == found

@@ -41,10 +41,25 @@ def test_the_sticky_header_is_the_user(server: Any) -> None:
     assert [row.unit for row in stored(server)] == [unit("u1", KEY), unit("ü", KEY)]
 
 
-def test_of_several_sticky_headers_the_last_counts(server: Any) -> None:
-    """As in the captured traffic."""
-    server.post({"metric": "conversion", "value": 1}, headers=[("x-user-id", "u1"), ("x-user-id", "u2")])
-    assert [row.unit for row in stored(server)] == [unit("u2", KEY)]
+def test_several_sticky_headers_are_nobody(server: Any) -> None:
+    """The router takes them for a user of their own."""
+    headers = [("x-user-id", "u1"), ("x-user-id", "u2")]
+    answer = server.post({"metric": "conversion", "value": 1}, headers=headers)
+    assert answer.status_code == 422
+    assert "send it once" in answer.json()["errors"][0]
+    assert server.post(ONE, headers=headers).status_code == 202
+    assert [row.unit for row in stored(server)] == [unit("secret-user", KEY)]
+
+
+def test_a_full_database_says_what_to_do(server: Any) -> None:
+    server.settle(max_size=8192)
+    assert server.post([ONE] * 1000).status_code == 202
+    answer = server.post(ONE)
+    assert answer.status_code == 503
+    assert "raise monitoring.capture.max_size" in answer.json()["errors"][0]
+    server.settle(max_size=2**20)
+    assert server.post(ONE).status_code == 202
+    assert len(stored(server)) == 1001
 
 
 def test_the_same_again_counts_once(server: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Never
@@ -64,6 +65,30 @@ def test_too_many_at_once(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> No
     assert asked(intake, ONE) == asked(intake, ONE) == 202  # one after the other
     monkeypatch.setattr(apps, "_MOST_AT_ONCE", 0)
     assert asked(intake, ONE) == 503
+
+
+def test_a_full_database(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything of the body is read."""
+    intake.writer.size = 2**30
+    monkeypatch.setattr(apps, "_rows", None)
+    assert asked(intake, ONE) == 503
+    intake.writer.size = 0
+    monkeypatch.undo()
+    assert asked(intake, ONE) == 202
+
+
+def test_a_long_body_is_read_beside_the_loop(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> None:
+    readers: list[str] = []
+    rows = apps.form.rows
+
+    def seen(*given: Any) -> Any:
+        readers.append(threading.current_thread().name)
+        return rows(*given)
+
+    monkeypatch.setattr(apps.form, "rows", seen)
+    assert asked(intake, b" " * 2**15, ONE) == asked(intake, ONE) == 202
+    assert readers[0].startswith("feedback-form")
+    assert readers[1] == threading.current_thread().name
 
 
 def test_a_bug_repeats_no_row(

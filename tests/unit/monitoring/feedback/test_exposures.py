@@ -82,7 +82,16 @@ class TestSettled:
     def test_requests_near_a_change(self, came: float, at: float, counts: bool) -> None:  # noqa: FBT001
         one = np.zeros(1, np.int64)
         found = Exposures(one, one, one, np.array([at]), np.array([came]))
-        assert settled(found, [200.0, 100.0]).tolist() == [counts]
+        assert settled(found, [(200.0, 0.5), (100.0, 0.25)]).tolist() == [counts]
+
+    @pytest.mark.parametrize("chance", [0.0, 1.0])
+    def test_requests_that_were_not_split(self, chance: float) -> None:
+        of = np.arange(5)
+        times = np.array([50.0, 150.0, 190.0, 203.0, 250.0])
+        found = Exposures(of, of, of, times + 0.5, times)
+        shares = [(100.0, 0.5), (180.0, chance), (200.0, 0.5)]
+        assert settled(found, shares).tolist() == [True, True, False, True, True]
+        assert settled(found, shares[1:]).tolist() == [False, False, False, True, True]
 
 
 class TestFollowing:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lockgate.monitoring.feedback import names
+from lockgate.monitoring.feedback import form, names
 from lockgate.monitoring.feedback.errors import Invalid
 from lockgate.monitoring.feedback.form import MOST_ROWS, NotJson, Sent, rows
 from lockgate.monitoring.feedback.settings import Settings
@@ -38,7 +38,7 @@ def one(**fields: Any) -> dict[str, Any]:
         (one(user=" u1\t"), Row("conversion", 1.0, NOW, unit=U1)),
         (one(user=17), Row("conversion", 1.0, NOW, unit=names.unit("17", b"key"))),
         (one(user=None, request_id="r-1"), Row("conversion", 1.0, NOW, request_id="r-1")),
-        (one(user=None, request_id="x" * 200), Row("conversion", 1.0, NOW, request_id="x" * 128)),
+        (one(user=None, request_id="x" * 200), Row("conversion", 1.0, NOW, request_id=names.request_id("x" * 200))),
         (one(at=NOW - 5), Row("conversion", 1.0, NOW - 5, unit=U1)),
         (one(at=NOW + 299), Row("conversion", 1.0, NOW + 299, unit=U1)),
         (one(at="2023-11-14T22:13:20Z"), Row("conversion", 1.0, NOW, unit=U1)),
@@ -136,7 +136,41 @@ def test_very_many_mistakes() -> None:
     with pytest.raises(Invalid) as wrong:
         read([one(value="1")] * 900)
     assert len(wrong.value.sentences) == 101
-    assert wrong.value.sentences[-1] == "and 800 more mistakes"
+    assert wrong.value.sentences[-1] == "and more mistakes"
+    with pytest.raises(Invalid) as wrong:
+        read([one(value="1")] * 100)
+    assert len(wrong.value.sentences) == 100
+
+
+def test_mistakes_that_nobody_reads_are_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They would take seconds of a server that answers everybody."""
+    compared: list[str] = []
+    monkeypatch.setattr(form, "get_close_matches", lambda name, *_: compared.append(name) or [])
+    with pytest.raises(Invalid):
+        read([one(metric="no-metric")] * MOST_ROWS)
+    assert len(compared) == 101
+    compared.clear()
+    with pytest.raises(Invalid):
+        read(one(metric="m" * 100_000, **{"f" * 100_000: 1}))
+    assert not compared
+
+
+def test_unknown_fields_are_one_mistake() -> None:
+    fields = "metric, value, user, request_id, at, id"
+    with pytest.raises(Invalid) as wrong:
+        read(one(valeu=1, usre=2))
+    assert wrong.value.sentences == (f"row 1: unknown fields 'valeu', 'usre'; a row may have {fields}",)
+    with pytest.raises(Invalid) as wrong:
+        read(one(**{f"{i:0100}": 1 for i in range(5000)}))
+    (sentence,) = wrong.value.sentences
+    assert sentence.endswith(f" and 4997 more; a row may have {fields}")
+    assert len(sentence) < 300
+
+
+def test_a_sticky_header_that_comes_several_times_names_nobody() -> None:
+    with pytest.raises(Invalid, match="sticky header several times; send it once"):
+        read({"metric": "conversion", "value": 1}, Sent(NOW, several=True))
+    assert read(one(), Sent(NOW, several=True))[0].unit == U1
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b'{"value": NaN}', b"[" * 100_000, b'{"user": "\\ud800"}'])

@@ -57,6 +57,12 @@ class Step:
         metric = who.pop("metric", "conversion")
         self.store.add([Row(metric, value, BEGAN + at, **who)], BEGAN + (at if received is None else received))
 
+    def replace_feedback(self) -> None:
+        """By one without rows, as when it was moved away."""
+        self.store.close()
+        for path in self.folder.glob("feedback.db*"):
+            path.rename(path.with_name(f"old-{path.name}"))
+
     def look(self, since: float, now: float) -> Came:
         return self.ledger.came(BEGAN + since, BEGAN + now, self.shares)
 
@@ -149,6 +155,30 @@ class TestArrivals:
         step.shares = [(BEGAN, 0.5), (BEGAN + 20, 0.25)]
         assert step.look(0, 50).arrivals == (Arrivals(0.25, 1, 0), Arrivals(0.5, 1, 0))
 
+    def test_while_the_candidate_is_away_nobody_arrives_or_crosses(self, step: Step) -> None:
+        step.asked(10, "a", "candidate")
+        step.asked(35, "a", request="then")
+        step.asked(35, "new")
+        step.asked(50, "new", "candidate")
+        step.asked(50, "a", "candidate")
+        step.did(51, request_id="then")
+        step.shares = [(BEGAN, 0.5), (BEGAN + 30, 0.0), (BEGAN + 42, 0.5)]
+        came = step.look(0, 120)
+        assert came.arrivals == (Arrivals(0.5, 0, 2),)
+        assert came.rewards["conversion"] == (Group(0.5, candidate=arm(1, 0)),)
+
+    def test_a_step_that_begins_without_the_candidate(self, step: Step) -> None:
+        step.asked(10, "a")
+        step.asked(30, "a", "candidate")
+        step.shares = [(BEGAN - 1, 0.0), (BEGAN + 20, 0.5)]
+        assert step.look(0, 60).arrivals == (Arrivals(0.5, 0, 1),)
+
+    def test_nobody_arrives_while_the_step_begins(self, step: Step) -> None:
+        step.asked(1, "a", "candidate")
+        step.asked(5, "a")
+        step.shares = [(BEGAN - 10, 0.5)]
+        assert step.look(0, 60).arrivals == (Arrivals(0.5, 1, 0),)
+
     def test_a_change_of_which_the_look_did_not_know_yet(self, step: Step) -> None:
         step.asked(20.5, "a", "candidate")
         step.look(0, 20)
@@ -163,6 +193,21 @@ class TestArrivals:
         assert step.look(20, 5).arrivals == ()
         assert step.look(5, 16).arrivals == ()  # it was recorded with the time of that clock
         assert step.look(16, 21).arrivals == (Arrivals(0.5, 1, 0),)
+
+    def test_a_clock_that_was_ahead_is_told_of_until_it_has_caught_up(self, step: Step) -> None:
+        step.look(0, 3600)
+        assert step.look(3600, 3541).blind == ""
+        assert "3500 s before" in step.look(3541, 100).blind
+        assert step.look(100, 3601).blind == ""
+
+    def test_a_look_that_was_not_recorded_before_one_that_was_blind(self, step: Step) -> None:
+        step.asked(10, "a")
+        assert step.look(0, 20).arrivals
+        bad = step.folder / "feedback.db"
+        bad.write_bytes(b"this is no database" * 100)
+        assert step.look(0, 21).blind
+        bad.unlink()
+        assert step.look(21, 22).arrivals == (Arrivals(0.5, 1, 0),)
 
     def test_a_ledger_that_was_lost_tells_nobody_twice(self, step: Step) -> None:
         step.asked(10, "a")
@@ -270,6 +315,29 @@ class TestRewards:
         step.restart()
         assert step.look(0, 100).rewards["revenue"] == (Group(0.5, stable=arm(3)),)
 
+    @pytest.mark.parametrize("who", [{"unit": "a"}, {"request_id": "r"}])
+    @pytest.mark.parametrize("again", ["pruned", "another file"])
+    @pytest.mark.parametrize("met", [True, False])
+    def test_a_key_that_comes_again(self, step: Step, who: dict[str, Any], again: str, met: bool) -> None:  # noqa: FBT001
+        step.measures = {"revenue": Measure("continuous", 60.0, lowest=0.0, highest=10.0)}
+        step.ledger = step.opened()
+        if met:
+            step.asked(10, "a", request="r")
+        step.did(20, 3.0, metric="revenue", key="once", **who)
+        step.did(20, 1.0, metric="revenue", **who)
+        step.look(0, 30)
+        if again == "pruned":
+            assert step.store.prune(BEGAN + 30) == 2
+        else:
+            step.replace_feedback()
+        step.did(20, 3.0, 31, metric="revenue", key="once", **who)
+        step.did(20, 2.0, 31, metric="revenue", key="another", **who)
+        if not met:
+            step.asked(10, "a", request="r")
+        came = step.look(30, 100)
+        assert came.rewards["revenue"] == (Group(0.5, stable=arm(6)),)
+        assert came.notes["matched"] == 3
+
     def test_each_metric_has_its_window(self, step: Step) -> None:
         step.measures = {"soon": Measure("binary", 10.0), "late": Measure("binary", 100.0)}
         step.ledger = step.opened()
@@ -359,26 +427,63 @@ class TestNothingIsKnown:
         step.did(20, unit="a")
         assert step.look(100, 101).rewards["conversion"] == (Group(0.5, stable=arm(1)),)
 
-    def test_another_feedback_file_in_its_place(self, step: Step) -> None:
+    @pytest.mark.parametrize("rows", [1, 3, 5])
+    def test_another_feedback_file_in_its_place(self, step: Step, rows: int) -> None:
         step.asked(10, "a")
         for _ in range(3):
             step.did(11, unit="nobody")
         step.look(0, 20)
-        step.store.close()
-        for path in step.folder.glob("feedback.db*"):
-            path.unlink()
-        step.did(20, unit="a")
-        assert step.look(20, 100).rewards["conversion"] == (Group(0.5, stable=arm(1)),)
+        step.replace_feedback()
+        for _ in range(rows):
+            step.did(20, unit="a")
+        came = step.look(20, 100)
+        assert came.rewards["conversion"] == (Group(0.5, stable=arm(1)),)
+        assert came.notes["matched"] == rows
 
-    def test_a_driver_whose_step_was_taken_over(self, step: Step) -> None:
+    def test_the_same_feedback_file_that_was_away(self, step: Step) -> None:
+        step.measures = {"revenue": Measure("continuous", 60.0, lowest=0.0, highest=10.0)}
+        step.ledger = step.opened()
+        step.asked(10, "a")
+        step.did(11, metric="revenue", unit="a")
+        step.look(0, 20)
+        step.store.close()
+        file, away = step.folder / "feedback.db", step.folder / "away"
+        file.rename(away)
+        assert step.look(20, 21).blind == ""
+        file.write_bytes(away.read_bytes())  # another file with the same rows
+        assert step.look(21, 100).rewards["revenue"] == (Group(0.5, stable=arm(1)),)
+
+    def test_a_driver_that_was_taken_over_takes_back_what_was_never_recorded(self, step: Step) -> None:
         step.asked(10, "a")
         step.look(0, 8)
         with step.opened() as other:
             assert other.came(BEGAN + 8, BEGAN + 20, HALF).arrivals
-            for _ in range(2):
-                assert "another driver" in step.look(8, 21).blind
-                step.ledger._forget()
-            assert other.came(BEGAN + 20, BEGAN + 30, HALF).blind == ""
+            assert "another driver" in step.look(8, 21).blind
+            assert step.look(21, 22).arrivals == (Arrivals(0.5, 1, 0),)
+            assert "another driver" in other.came(BEGAN + 20, BEGAN + 23, HALF).blind
+            assert step.look(22, 23) == Came({"conversion": ()}, notes=step.look(22, 23).notes)
+
+    def test_only_feedback_of_the_step_is_read(self, step: Step, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("lockgate.monitoring.feedback.ledger._MOST_ROWS", 4)
+        for received in (*range(-5000, -300, 100), -200, -100):
+            step.did(received, unit="a")
+        step.did(-1, received=5, unit="a")
+        step.did(20, received=20, unit="a")
+        step.asked(10, "a")
+        came = step.look(0, 100)
+        assert came.rewards["conversion"] == (Group(0.5, stable=arm(1)),)
+        assert came.notes == {"matched": 1, "late": 0, "early": 0, "unmatched": 0, "waiting": 0}
+
+    def test_more_feedback_than_one_call_reads(self, step: Step, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("lockgate.monitoring.feedback.ledger._MOST_ROWS", 2)
+        step.asked(10, "a")
+        for at in range(20, 25):
+            step.did(at, unit="a")
+        for since, left in ((0, "3 more"), (100, "1 more")):
+            came = step.look(since, since + 100)
+            assert left in came.blind
+            assert came.rewards == {}
+        assert step.look(200, 201).rewards["conversion"] == (Group(0.5, stable=arm(1)),)
 
     def test_no_share(self, step: Step) -> None:
         step.shares = []

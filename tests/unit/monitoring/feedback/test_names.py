@@ -23,6 +23,23 @@ def test_a_request_is_the_captured_one(request_of: str) -> None:
     assert request_id(request_of) == captured.decode("latin-1")
 
 
+def test_what_begins_alike_is_not_the_same() -> None:
+    """The router hashes all of it, so it may be two users, with two variants."""
+    assert unit("x" * 2000, KEY) != unit("x" * 1999 + "y", KEY)
+    assert request_id("x" * 200) != request_id("x" * 199 + "y")
+    assert len(request_id("x" * 200)) == 128
+
+
+def test_several_values_are_a_user_of_their_own() -> None:
+    def captured(*users: bytes, of: bytes = b"r") -> bytes:
+        return head({"headers": [(b"x-request-id", of), *((b"x-user-id", user) for user in users)]}, b"x-user-id").unit
+
+    assert captured(b"u1", b"u2") == captured(b"u2", b"u1") == captured(b"u1", b"u2", of=b"s")
+    assert len({captured(b"u1"), captured(b"u2"), captured(b"u1", b"u2"), captured(b"u2", b"u3")}) == 4
+    assert captured(b"", b"") != captured(b"", b"", of=b"s")
+    assert captured(b"") == b""
+
+
 def test_another_key_is_another_user() -> None:
     assert unit("u1", KEY) != unit("u1", b"other")
     assert once("a", "u1", KEY) != once("a", "u1", b"other")

@@ -28,7 +28,9 @@ def written(path: Path, **changed: Any) -> None:
 def test_what_it_says(tmp_path: Path) -> None:
     written(tmp_path / "s.json")
     kinds = {"conversion": "binary", "revenue": "continuous"}
-    assert Watched(tmp_path / "s.json").now() == Settings(kinds, b"\x00\xff", 60.0, "x-user-id")
+    assert Watched(tmp_path / "s.json").now() == Settings(kinds, b"\x00\xff", 60.0, "x-user-id", 2**30)
+    written(tmp_path / "s.json", max_size=5000)
+    assert Watched(tmp_path / "s.json").now() == Settings(kinds, b"\x00\xff", 60.0, "x-user-id", 5000)
 
 
 def test_changes_are_followed(tmp_path: Path) -> None:
@@ -65,6 +67,9 @@ def test_changes_are_followed(tmp_path: Path) -> None:
                 ("keep", True),
                 ("keep", float("inf")),
                 ("header", None),
+                ("max_size", 0),
+                ("max_size", "1GiB"),
+                ("max_size", True),
             ]
         ),
     ],

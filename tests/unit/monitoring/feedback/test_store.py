@@ -49,6 +49,36 @@ def test_all_or_nothing(path: Path) -> None:
         assert store.add([ROW], 101.0) == 1
 
 
+def test_very_many_rows_let_others_write_in_between(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stores, "_BATCH", 2)
+    turns: list[float] = []
+    with Store(path) as store:
+
+        def another(seconds: float) -> None:
+            turns.append(seconds)
+            with Store(path) as other:
+                other.add([ROW], 102.0)
+
+        monkeypatch.setattr(stores.time, "sleep", another)
+        assert store.add([ROW] * 5, 101.0) == 5
+        assert [found.received for found in store.after(0, 99)] == [101.0, 101.0, 102.0, 101.0, 101.0, 102.0, 101.0]
+    assert min(turns) > 0.1  # as long as SQLite sleeps while it waits
+
+
+def test_its_size_is_what_is_in_use(path: Path) -> None:
+    with Store(path) as store:
+        assert store.size() == 0
+        assert not path.exists()
+        store.add([ROW] * 5000, 1.0)
+        full = store.size()
+        assert full > 5000 * 20
+        store.prune(2.0)
+        assert store.size() < full / 10
+        assert path.stat().st_size >= 4096
+        with Store(path) as again:
+            assert again.size() == store.size()
+
+
 def test_no_file_is_no_rows_and_makes_none(path: Path) -> None:
     for reader in (Reader(path), Store(path)):
         assert reader.after(0) == []
@@ -85,6 +115,23 @@ def test_pruning_takes_the_oldest_and_keeps_the_count(path: Path) -> None:
         assert store.last() == 6
         store.add([ROW], 10.0)
         assert [row.sequence for row in store.after(6)] == [7]
+
+
+@pytest.mark.parametrize(("received", "last"), [(0.5, 2), (2.0, 2), (2.5, 4), (4.0, 6), (9.0, 8)])
+def test_where_the_rows_of_a_time_begin(path: Path, received: float, last: int) -> None:
+    with Store(path) as store:
+        for at in (1.0, 2.0, 3.0, 4.0):
+            store.add([ROW, ROW], at)
+        store.prune(1.5)
+        assert store.before(received) == last
+
+
+def test_no_rows_begin_nowhere(path: Path) -> None:
+    assert Reader(path).before(1.0) == 0
+    with Store(path) as store:
+        store.add([ROW], 1.0)
+        store.prune(2.0)
+        assert store.before(1.0) == 1
 
 
 def test_a_file_in_its_place_is_written_to(path: Path) -> None:

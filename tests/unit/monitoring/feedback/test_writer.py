@@ -12,7 +12,7 @@ from lockgate.monitoring.feedback import writer as writers
 from lockgate.monitoring.feedback.errors import Unavailable
 from lockgate.monitoring.feedback.said import Said
 from lockgate.monitoring.feedback.store import Row, Store
-from lockgate.monitoring.feedback.writer import Writer
+from lockgate.monitoring.feedback.writer import Full, Writer
 
 ROW = Row("conversion", 1.0, 100.0, unit="ab")
 
@@ -99,6 +99,48 @@ def test_what_is_old_goes_with_the_first_look(tmp_path: Path) -> None:
         while len(store_after := Store(tmp_path / "f.db").after(0)) != 2:
             pass
     assert [found.sequence for found in store_after] == [2, 3]
+
+
+def emptied(writer: Writer) -> bool:
+    """Before the next look at what is old would come without a hurry."""
+    deadline = time.monotonic() + 30
+    while writer.size >= 100_000 and time.monotonic() < deadline:
+        time.sleep(0.001)
+    return writer.size < 100_000
+
+
+def test_a_full_database_takes_rows_again_when_old_ones_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(writers, "_PRUNE_FULL", 0.01)
+    keep = [1000.0]
+    with Writer(Store(tmp_path / "f.db"), lambda: keep[0], lambda: 100_000) as writer:
+        assert writer.put([ROW] * 5000).result(30) == 5000
+        with pytest.raises(Full, match=r"has the 100000 bytes .* raise monitoring\.capture\.max_size"):
+            writer.put([ROW]).result(30)
+        keep[0] = -1.0
+        assert emptied(writer)
+        keep[0] = 1000.0
+        assert writer.put([ROW]).result(30) == 1
+    assert len(Store(tmp_path / "f.db").after(0)) < 5000
+    assert [message.split(":")[0] for message in caplog.messages] == [
+        "no more feedback is taken",
+        "feedback is written again",
+    ]
+
+
+def test_one_that_is_full_from_the_start_is_looked_at_again_soon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody writes: whoever asks is refused before."""
+    monkeypatch.setattr(writers, "_PRUNE_FULL", 0.01)
+    store, keep = Store(tmp_path / "f.db"), [1000.0]
+    store.add([ROW] * 5000, time.time() - 100)
+    with Writer(store, lambda: keep[0], lambda: 100_000) as writer:
+        while writer.size < 100_000:
+            time.sleep(0.001)
+        keep[0] = 50.0
+        assert emptied(writer)
 
 
 def test_trouble_is_said_once_in_a_while(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
