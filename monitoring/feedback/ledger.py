@@ -12,19 +12,23 @@ import math
 import sqlite3
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 
 from lockgate.monitoring.feedback import ledger_outcomes, ledger_units
 from lockgate.monitoring.feedback.errors import Unavailable
-from lockgate.monitoring.feedback.exposures import Exposed, Exposures, Traffic, joined
+from lockgate.monitoring.feedback.exposures import CANDIDATE, OTHERS, Exposed, Exposures, Traffic, joined
 from lockgate.monitoring.feedback.ledger_file import File, TakenOver, note, time_of
-from lockgate.monitoring.feedback.ledger_rewards import rewards
-from lockgate.monitoring.feedback.ledger_words import GRACE, Came, Look, Measure
+from lockgate.monitoring.feedback.ledger_rewards import closed, rewards
+from lockgate.monitoring.feedback.ledger_words import GRACE, Came, Look, Measure, Told
 from lockgate.monitoring.feedback.store import Reader, Stored
 
-__all__ = ["GRACE", "Came", "Ledger", "Measure", "Traffic"]
+__all__ = ["GRACE", "Came", "Ledger", "Measure", "Shares", "Told", "Traffic"]
 
+Shares = Sequence[tuple[float, float]]
+"""From when on (unix seconds) which chance was in force."""
+
+_NONE: Mapping[str, Shares] = MappingProxyType({})
 _WRITTEN = 120.0
 """Seconds after which an answered request is in the captured files for certain."""
 _ROWS, _MOST_ROWS = 10_000, 500_000
@@ -34,10 +38,18 @@ _ROWS, _MOST_ROWS = 10_000, 500_000
 class Ledger:
     """`path`: its own file. `feedback`: the database of all feedback. `began`: when the step did, in unix seconds."""
 
-    def __init__(
-        self, path: Path, feedback: Path, traffic: Traffic, measures: Mapping[str, Measure], began: float
+    def __init__(  # noqa: PLR0913 - what it joins, and of whom
+        self,
+        path: Path,
+        feedback: Path,
+        traffic: Traffic,
+        measures: Mapping[str, Measure],
+        began: float,
+        *,
+        others: Sequence[str] = (),
     ) -> None:
-        self._path, self._traffic, self._began = path, traffic, began
+        """`others`: the other challengers by their names, always in the same order; `traffic` knows their artifacts."""
+        self._path, self._traffic, self._began, self._others = path, traffic, began, tuple(others)
         self._feedback = Reader(feedback)
         self._measures = dict(measures)
         self._file = File(path)
@@ -54,18 +66,22 @@ class Ledger:
     ) -> None:
         self._file.close()
 
-    def came(self, since: float, now: float, shares: Sequence[tuple[float, float]]) -> Came:
+    def came(self, since: float, now: float, shares: Shares, others: Mapping[str, Shares] = _NONE) -> Came:
         """What a look at `now` sees, when the last one that was recorded was at `since`. Raises nothing.
 
-        `shares`: from when on the candidate had which chance, ascending. Requests that came within `SETTLING` seconds
+        `shares`: from when on the candidate had which chance: that a user who is either its or stable's is its.
+        `others`: the same of each other challenger that is asked for. Requests that came within `SETTLING` seconds
         after a change, or were under way at it, count for nobody's arm: such a user comes in with the next request.
         Nothing comes while `now` is not later than what was looked at already.
         """
-        if not shares:
-            return Came(blind="it is not known with which chance users got the candidate; this is a defect, report it")
+        pairs = {CANDIDATE: shares} | {OTHERS + i: others[one] for i, one in enumerate(self._others) if one in others}
+        if unknown := [one for one in others if one not in self._others]:
+            return Came(blind=f"the ledger was not opened for the challenger {unknown[0]}; this is a defect, report it")
+        if not all(pairs.values()):
+            return Came(blind="it is not known with which chance users got a challenger; this is a defect, report it")
         self._since = min(self._since, since)
         try:
-            return self._came(since, now, sorted(shares))
+            return self._came(since, now, pairs)
         except TakenOver:
             return Came(blind=f"another driver has taken {self._path} over; this one must stop")
         except sqlite3.Error as reason:
@@ -83,13 +99,15 @@ class Ledger:
         self._file.close()
         self._exposed, self._held = None, joined([])
 
-    def _came(self, since: float, now: float, shares: Sequence[tuple[float, float]]) -> Came:
+    def _came(self, since: float, now: float, pairs: Mapping[int, Shares]) -> Came:
+        """`pairs`: the shares by the challenger's arm."""
         with self._file.writing() as database:
             look = self._look(database, since, now)
             if look.now <= look.since:
                 return Came(notes=ledger_outcomes.notes(database))
             found, whole = self._captured(database, now)
-            ledger_units.keep(database, found, [self._began, *(at for at, _ in shares)], look)
+            changes = {at for shares in pairs.values() for at, _ in shares}
+            ledger_units.keep(database, found, [self._began, *changes], look)
             blind = self._exposed.silent() if self._exposed else ""
             try:
                 whole = whole and self._told(database, look)
@@ -102,15 +120,26 @@ class Ledger:
             )
             note(database, "read", now - _WRITTEN)
             note(database, "told", now)
-            return Came(
-                {name: rewards(database, name, of, look, shares) for name, of in self._measures.items()},
-                ledger_units.arrivals(database, look, shares),
-                notes=ledger_outcomes.notes(database),
+            told = self._pairs(database, look, pairs)
+            others = {name: told[OTHERS + i] for i, name in enumerate(self._others) if OTHERS + i in told}
+            mine, notes = told[CANDIDATE], ledger_outcomes.notes(database)
+            return Came(mine.rewards, mine.arrivals, notes=notes, others=others)
+
+    def _pairs(self, database: sqlite3.Connection, look: Look, pairs: Mapping[int, Shares]) -> dict[int, Told]:
+        arrived = ledger_units.arrived(database, look)
+        ended = {name: closed(database, name, of, look) for name, of in self._measures.items()}
+        return {
+            arm: Told(
+                {name: rewards(of, arm, shares) for name, of in ended.items()},
+                ledger_units.arrivals(arrived, arm, shares),
             )
+            for arm, shares in pairs.items()
+        }
 
     def _captured(self, database: sqlite3.Connection, now: float) -> tuple[Exposures, bool]:
         if self._exposed is None:
-            self._exposed = Exposed(self._traffic, max(self._began, time_of(database, "read", self._began)))
+            since = max(self._began, time_of(database, "read", self._began))
+            self._exposed = Exposed(self._traffic, since, self._others)
         found, whole = self._exposed.came()
         found = joined([self._held, found])
         early = (found.at > now) & (found.at <= now + GRACE)

@@ -17,7 +17,7 @@ import pytest
 import xxhash
 
 from lockgate.rollout.envoy import others as envoy_others
-from lockgate.rollout.envoy import process, router
+from lockgate.rollout.envoy import process
 from lockgate.rollout.envoy.router import EnvoyRouter
 from lockgate.rollout.errors import RouterRefused
 from lockgate.rollout.words import WHOLE, Endpoint, Other, Routes
@@ -238,7 +238,7 @@ class TestComingAndGoing:
         arms.plane.router.apply(arms.plane.routes())
         assert left() == ["forced_other_small", "forced_other_v14", "other_small_fb", "other_v14_fb"]
         later = time.time() + 700
-        monkeypatch.setattr(router.time, "time", lambda: later)
+        monkeypatch.setattr("lockgate.rollout.envoy.router.time.time", lambda: later)
         arms.plane.router.apply(arms.plane.routes())
         assert left() == []
         assert arms.plane.source.measure().others == {}
