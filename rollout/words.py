@@ -54,7 +54,10 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Other:
-    """One more challenger; its name is its variant. `weight`: its share of the live requests, in ten-thousandths."""
+    """One more challenger of an A/B test. `name` is its variant; `weight` its share, in ten-thousandths.
+
+    One without endpoints keeps its place in the split, and stable answers there.
+    """
 
     name: str
     endpoints: tuple[Endpoint, ...] = ()
@@ -65,10 +68,11 @@ class Other:
 class Routes:
     """The split of traffic. Shares are in ten-thousandths of the live requests.
 
-    `weight` of them are answered by the candidate; of the others, none are. `mirror` of all live requests are
-    copied to the candidate, whose answers are thrown away; `echo` of them are copied to stable itself, which measures
-    how often stable's answers differ from stable's. `salt` decides which users fall to the candidate: with
-    the same salt, a larger weight only moves users from stable to candidate.
+    `weight` of them are answered by the candidate, each of the `others` answers its own, and stable the rest. `mirror`
+    of all live requests are copied to the candidate, whose answers are thrown away; `echo` of them are copied to stable
+    itself, which measures how often stable's answers differ from stable's. `salt` decides which users fall to whom:
+    with the same salt, larger weights take users from stable and give it none. Beside others, a candidate may have a
+    weight and no endpoints: it was dropped, and stable answers in its place.
     """
 
     stable: tuple[Endpoint, ...]
@@ -78,8 +82,6 @@ class Routes:
     echo: int = 0
     salt: str = "lockgate"
     others: tuple[Other, ...] = ()
-    """More challengers, in their order. One without endpoints keeps its place in the split, and stable answers there:
-    so nobody but its users is moved."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ sticky header is a user of its own.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,8 @@ import pyarrow.compute as pc  # type: ignore[import-untyped, unused-ignore]
 from lockgate.monitoring.traffic.form import prefix
 from lockgate.monitoring.traffic.tail import Tail
 
-STABLE, CANDIDATE = 0, 1
-"""Arms, as numbers."""
+STABLE, CANDIDATE, OTHERS = 0, 1, 2
+"""Arms, as numbers: those of the others begin with the last one, in their order."""
 NOBODY = 0
 """The number of a request without an id."""
 SETTLING = 2.0
@@ -36,11 +36,12 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """Where the traffic is captured, and the digests of both sides' artifacts."""
+    """Where the traffic is captured, and the digests of all sides' artifacts; `others`: by name."""
 
     folder: Path
     stable: str
     candidate: str
+    others: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +66,12 @@ class Exposures:
 
 
 class Exposed:
-    """Follows the captured traffic of both sides from then on (unix seconds)."""
+    """Follows the captured traffic of all sides from then on (unix seconds). `others`: names of other challengers."""
 
-    def __init__(self, traffic: Traffic, since: float) -> None:
+    def __init__(self, traffic: Traffic, since: float, others: Sequence[str] = ()) -> None:
+        self._others = tuple(others)
         self._sides = {"stable": traffic.stable, "the candidate": traffic.candidate}
+        self._sides |= {f"the challenger {name}": traffic.others.get(name, "") for name in others}
         self._tail = Tail(traffic.folder, set(self._sides.values()), since, _COLUMNS.__contains__)
         self._heard: set[str] = set()
 
@@ -97,18 +100,18 @@ class Exposed:
     def _read(self, batch: Any) -> Exposures | None:
         try:
             self._heard |= {prefix(digest or "") for digest in pc.unique(batch.column("digest")).to_pylist()}
-            return exposures(batch)
+            return exposures(batch, self._others)
         except (pa.ArrowException, ValueError, TypeError, KeyError):
             return None  # what is no captured traffic tells of nobody
 
 
-def exposures(batch: Any) -> Exposures:
-    """The live requests of a captured record batch. Failed ones count as well."""
+def exposures(batch: Any, others: Sequence[str] = ()) -> Exposures:
+    """The live requests of a captured record batch that are of known variants. Failed ones count as well."""
     live = pc.and_(pc.equal(batch.column("kind"), "live"), pc.equal(batch.column("row"), 0))
-    candidate = pc.equal(batch.column("variant"), "candidate")
-    ours = pc.and_(live, pc.or_(candidate, pc.equal(batch.column("variant"), "stable")))
-    rows = pa.array(np.flatnonzero(_known(pc.and_(ours, batch.column("at").is_valid()), missing=False)))
-    arms = _known(candidate.take(rows), missing=False).astype("int64")
+    arm = pc.index_in(_column(batch, "variant"), pa.array(["stable", "candidate", *others], pa.string()))
+    ours = pc.and_(live, pc.and_(arm.is_valid(), batch.column("at").is_valid()))
+    rows = pa.array(np.flatnonzero(_known(ours, missing=False)))
+    arms = _known(arm.take(rows), missing=STABLE).astype("int64")
     at = _known(batch.column("at").take(rows).cast(pa.timestamp("us"), safe=False).cast(pa.int64()), missing=0) / 1e6
     requests, units = _column(batch, "request_id").take(rows), _column(batch, "unit").take(rows)
     of_requests = _numbers(requests, b"request")

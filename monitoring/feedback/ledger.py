@@ -11,22 +11,30 @@ from __future__ import annotations
 import math
 import sqlite3
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 
 import numpy as np
 
 from lockgate.monitoring.feedback import ledger_outcomes, ledger_units
 from lockgate.monitoring.feedback.errors import Unavailable
-from lockgate.monitoring.feedback.exposures import Exposed, Exposures, Traffic, joined
+from lockgate.monitoring.feedback.exposures import CANDIDATE, OTHERS, Exposed, Exposures, Traffic, joined
 from lockgate.monitoring.feedback.ledger_file import File, TakenOver, fact, note, time_of
-from lockgate.monitoring.feedback.ledger_rewards import rewards
-from lockgate.monitoring.feedback.ledger_words import GRACE, Came, Look, Measure
+from lockgate.monitoring.feedback.ledger_rewards import closed, rewards
+from lockgate.monitoring.feedback.ledger_words import GRACE, Came, Look, Measure, Told
 from lockgate.monitoring.feedback.store import Reader
+from lockgate.monitoring.measurement import Arrivals
 
-__all__ = ["GRACE", "Came", "Ledger", "Measure", "Traffic"]
+__all__ = ["GRACE", "Came", "Ledger", "Measure", "Shares", "Told", "Traffic"]
 
+Shares = Sequence[tuple[float, float]]
+"""From when on (unix seconds) which chance was in force."""
+
+_NONE: Mapping[str, Shares] = MappingProxyType({})
+_SOME = 0.5
+"""Any chance: what it is, is another one for each challenger."""
 _WRITTEN = 120.0
 """Seconds after which an answered request is in the captured files for certain."""
 _MOST_ROWS = 40_000
@@ -40,10 +48,18 @@ _SET_BACK = 60.0
 class Ledger:
     """`path`: its own file. `feedback`: the database of all feedback. `began`: when the step did, in unix seconds."""
 
-    def __init__(
-        self, path: Path, feedback: Path, traffic: Traffic, measures: Mapping[str, Measure], began: float
+    def __init__(  # noqa: PLR0913 - what it joins, and of whom
+        self,
+        path: Path,
+        feedback: Path,
+        traffic: Traffic,
+        measures: Mapping[str, Measure],
+        began: float,
+        *,
+        others: Sequence[str] = (),
     ) -> None:
-        self._path, self._traffic, self._began = path, traffic, began
+        """`others`: the other challengers by their names, always in the same order; `traffic` knows their artifacts."""
+        self._path, self._traffic, self._began, self._others = path, traffic, began, tuple(others)
         self._feedback = Reader(feedback)
         self._measures = dict(measures)
         self._file = File(path)
@@ -62,18 +78,24 @@ class Ledger:
     ) -> None:
         self._file.close()
 
-    def came(self, since: float, now: float, shares: Sequence[tuple[float, float]]) -> Came:
+    def came(self, since: float, now: float, shares: Shares, others: Mapping[str, Shares] = _NONE) -> Came:
         """What a look at `now` sees, when the last one that was recorded was at `since`. Raises nothing.
 
-        `shares`: from when on the candidate had which chance, ascending. Requests that came within `SETTLING` seconds
-        after a change, were under way at it, or came while the chance was 0 or 1, count for nobody's arm: such a user
-        comes in with the next request. Nothing comes while `now` is not later than what was looked at already.
+        `shares`: from when on the candidate had which chance: that a user who is either its or stable's is its.
+        `others`: the same of each other challenger that is asked for. Requests that came within `SETTLING` seconds
+        after a change, were under way at it, or came while the only challenger's chance was 0 or 1, count for nobody's
+        arm: such a user comes in with the next request. Nothing comes while `now` is not later than what was looked at
+        already.
         """
-        if not shares:
-            return Came(blind="it is not known with which chance users got the candidate; this is a defect, report it")
+        pairs = {CANDIDATE: sorted(shares)}
+        pairs |= {OTHERS + i: sorted(others[one]) for i, one in enumerate(self._others) if one in others}
+        if unknown := [one for one in others if one not in self._others]:
+            return Came(blind=f"the ledger was not opened for the challenger {unknown[0]}; this is a defect, report it")
+        if not all(pairs.values()):
+            return Came(blind="it is not known with which chance users got a challenger; this is a defect, report it")
         self._since, self._unseen = min(self._since, since), min(self._unseen, since)
         try:
-            came = self._came(self._unseen, now, sorted(shares))
+            came = self._came(self._unseen, now, pairs)
         except TakenOver:
             self._forget()
             return Came(blind=f"another driver has taken {self._path} over; the next look takes it back")
@@ -94,14 +116,14 @@ class Ledger:
         self._file.close()
         self._exposed, self._held = None, joined([])
 
-    def _came(self, since: float, now: float, shares: Sequence[tuple[float, float]]) -> Came:
+    def _came(self, since: float, now: float, pairs: Mapping[int, Shares]) -> Came:
+        """`pairs`: the shares by the challenger's arm."""
         with self._file.writing() as database:
             look = self._look(database, since, now)
             if look.now <= look.since:
                 return Came(blind=_behind(look), notes=ledger_outcomes.notes(database))
             found, whole = self._captured(database, now)
-            at_first = float(ledger_units.share_of(np.array([self._began]), shares)[0])
-            ledger_units.keep(database, found, [(self._began, at_first), *shares], look)
+            ledger_units.keep(database, found, self._changes(pairs), look)
             blind = self._exposed.silent() if self._exposed else ""
             try:
                 left = self._told(database, look) if whole else ""
@@ -116,15 +138,43 @@ class Ledger:
             )
             note(database, "read", now - _WRITTEN)
             note(database, "told", now)
-            return Came(
-                {name: rewards(database, name, of, look, shares) for name, of in self._measures.items()},
-                ledger_units.arrivals(database, look, shares),
-                notes=ledger_outcomes.notes(database),
+            told = self._pairs(database, look, pairs)
+            others = {name: told[OTHERS + i] for i, name in enumerate(self._others) if OTHERS + i in told}
+            mine, notes = told[CANDIDATE], ledger_outcomes.notes(database)
+            return Came(mine.rewards, mine.arrivals, notes=notes, others=others)
+
+    def _changes(self, pairs: Mapping[int, Shares]) -> Shares:
+        """When the routes changed, and the chance by which users were split from then on.
+
+        Of several challengers some split goes on whatever becomes of one of them; see `_arrivals`.
+        """
+        if self._others:
+            return [(at, _SOME) for at in sorted({self._began, *(at for shares in pairs.values() for at, _ in shares)})]
+        shares = pairs[CANDIDATE]
+        return [(self._began, float(ledger_units.share_of(np.array([self._began]), shares)[0])), *shares]
+
+    def _arrivals(self, arrived: ledger_units.Arrived, arm: int, shares: Shares) -> tuple[Arrivals, ...]:
+        """Where a challenger was without replicas, it was we who sent its users to the other side."""
+        came = ledger_units.arrivals(arrived, arm, shares)
+        if self._others and not all(0 < chance < 1 for _, chance in shares):
+            return tuple(replace(one, crossed=0) for one in came)
+        return came
+
+    def _pairs(self, database: sqlite3.Connection, look: Look, pairs: Mapping[int, Shares]) -> dict[int, Told]:
+        arrived = ledger_units.arrived(database, look)
+        ended = {name: closed(database, name, of, look) for name, of in self._measures.items()}
+        return {
+            arm: Told(
+                {name: rewards(of, arm, shares) for name, of in ended.items()},
+                self._arrivals(arrived, arm, shares),
             )
+            for arm, shares in pairs.items()
+        }
 
     def _captured(self, database: sqlite3.Connection, now: float) -> tuple[Exposures, bool]:
         if self._exposed is None:
-            self._exposed = Exposed(self._traffic, max(self._began, time_of(database, "read", self._began)))
+            since = max(self._began, time_of(database, "read", self._began))
+            self._exposed = Exposed(self._traffic, since, self._others)
         found, whole = self._exposed.came()
         found = joined([self._held, found])
         early = (found.at > now) & (found.at <= now + GRACE)

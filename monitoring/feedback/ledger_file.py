@@ -11,11 +11,12 @@ from pathlib import Path
 
 _PATIENCE = 5.0
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS units (unit INTEGER PRIMARY KEY, arm INTEGER NOT NULL, first REAL NOT NULL,
-    late REAL, crossed REAL);
+CREATE TABLE IF NOT EXISTS units (unit INTEGER PRIMARY KEY, arm INTEGER NOT NULL, first REAL NOT NULL, late REAL);
 CREATE INDEX IF NOT EXISTS units_first ON units (first);
 CREATE INDEX IF NOT EXISTS units_late ON units (late) WHERE late IS NOT NULL;
-CREATE INDEX IF NOT EXISTS units_crossed ON units (crossed) WHERE crossed IS NOT NULL;
+CREATE TABLE IF NOT EXISTS crossings (unit INTEGER NOT NULL, arm INTEGER NOT NULL, due REAL NOT NULL,
+    PRIMARY KEY (unit, arm)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS crossings_due ON crossings (due);
 CREATE TABLE IF NOT EXISTS requests (request INTEGER PRIMARY KEY, unit INTEGER NOT NULL, at REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS outcomes (metric TEXT NOT NULL, unit INTEGER NOT NULL, at REAL NOT NULL,
     sequence INTEGER NOT NULL, value REAL NOT NULL, key INTEGER, PRIMARY KEY (metric, unit, at, sequence))
@@ -27,9 +28,13 @@ CREATE UNIQUE INDEX IF NOT EXISTS waiting_key ON waiting (key) WHERE key IS NOT 
 CREATE TABLE IF NOT EXISTS limits (metric TEXT PRIMARY KEY, lowest REAL NOT NULL, highest REAL NOT NULL,
     learned REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
-CREATE TEMP TABLE IF NOT EXISTS batch (unit INTEGER PRIMARY KEY, arm INTEGER, first REAL, other REAL);
+CREATE TEMP TABLE IF NOT EXISTS batch (unit INTEGER PRIMARY KEY, arm INTEGER, first REAL);
+CREATE TEMP TABLE IF NOT EXISTS elsewhere (unit INTEGER, arm INTEGER, at REAL);
+CREATE TEMP TABLE IF NOT EXISTS moving (unit INTEGER, old INTEGER, new INTEGER, at REAL, earlier INTEGER);
 """
-"""units: `late` is when a user was noticed whose time had come already; `crossed` is when the other side was due.
+"""units: `late` is when a user was noticed whose time had come already.
+crossings: users who were seen in another arm than their own, and when that was due. One of their own arm, which an
+earlier request made theirs, means nothing.
 outcomes: feedback of known users. waiting: feedback whose request was not captured yet. `key`: of feedback that tells
 itself again, which may come from the database of feedback twice: pruned and polled anew, or from another file."""
 

@@ -1,4 +1,4 @@
-"""What the users did whose windows closed: sums over both arms, by the chance with which they got theirs."""
+"""What the users did whose windows closed: sums over stable and a challenger, by the chance with which they got it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lockgate.monitoring.feedback.exposures import Array
+from lockgate.monitoring.feedback.exposures import STABLE, Array
 from lockgate.monitoring.feedback.ledger_units import rows_of, share_of
 from lockgate.monitoring.feedback.ledger_words import Look, Measure
 from lockgate.monitoring.measurement import Arm, Group
@@ -44,33 +44,40 @@ class _Limits:
     learned: float = -np.inf
 
 
-def rewards(
-    database: sqlite3.Connection, metric: str, measure: Measure, look: Look, shares: Sequence[tuple[float, float]]
-) -> tuple[Group, ...]:
-    """Of the users who are due, by share."""
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """Users of all arms whose windows closed: first seen, arm and value; all (users,)."""
+
+    first: Array
+    arm: Array
+    value: Array
+
+
+def closed(database: sqlite3.Connection, metric: str, measure: Measure, look: Look) -> Closed:
+    """Those who are due."""
     limits = _limits(database, metric, measure, look)
     if limits is None or limits.learned > look.now:
-        return ()
+        return Closed(np.empty(0), np.empty(0), np.empty(0))
     times = _times(metric, measure, look)
     if limits.learned > look.since:
         times["after"] = -np.inf
     which = [_VALUES.format(both=_ALL, which=which) for which in (_ON_TIME, _NOTICED_LATE)]
     found = rows_of(database, " UNION ALL ".join(which), times, width=6)
     values, counted = _values(found, measure)
-    with np.errstate(all="ignore"):
-        values = np.clip(values, limits.lowest, limits.highest)[counted]
-        return _groups(share_of(found[counted, 0], shares), found[counted, 1], values)
+    return Closed(found[counted, 0], found[counted, 1], np.clip(values, limits.lowest, limits.highest)[counted])
 
 
-def _groups(share: Array, arm: Array, values: Array) -> tuple[Group, ...]:
-    def one(mask: Array) -> Arm:
-        of = values[mask]
-        return Arm(len(of), float(of.sum()), float((of * of).sum()))
+def rewards(of: Closed, arm: int, shares: Sequence[tuple[float, float]]) -> tuple[Group, ...]:
+    """Of stable and this arm, by the chance with which a user of the two got the arm."""
+    share = share_of(of.first, shares)
 
-    return tuple(
-        Group(chance, one((share == chance) & (arm == 0)), one((share == chance) & (arm == 1)))
-        for chance in np.unique(share).tolist()
-    )
+    def one(chance: float, which: int) -> Arm:
+        with np.errstate(all="ignore"):
+            values = of.value[(share == chance) & (of.arm == which)]
+            return Arm(len(values), float(values.sum()), float((values * values).sum()))
+
+    ours = np.isin(of.arm, (STABLE, arm))
+    return tuple(Group(chance, one(chance, STABLE), one(chance, arm)) for chance in np.unique(share[ours]).tolist())
 
 
 def _values(found: Array, measure: Measure) -> tuple[Array, Array]:
@@ -103,7 +110,7 @@ def _limits(database: sqlite3.Connection, metric: str, measure: Measure, look: L
 def _learned(
     database: sqlite3.Connection, metric: str, measure: Measure, look: Look
 ) -> tuple[float, float, float] | None:
-    """From the values of the first users whose windows closed, of both arms together, which are not 0.
+    """From the values of the first users whose windows closed, of all arms together, which are not 0.
 
     Of the first 1000 users, or of more while there are not yet 50 such values. 0 always lies within the limits.
     """

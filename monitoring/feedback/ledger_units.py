@@ -1,40 +1,49 @@
 """Users and their arms, in the ledger.
 
 A user's first request says the arm. Rows come out of order: an earlier request that comes later corrects arm and time
-as long as the user has not been handed out as an arrival; after that it only says whether the user crossed.
+as long as the user has not been handed out as an arrival; after that it only says whether the user crossed. A user of
+stable crosses to each challenger once, and a user of a challenger to stable; between two challengers nobody crosses.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from lockgate.monitoring.feedback.exposures import NOBODY, Array, Exposures, settled
+from lockgate.monitoring.feedback.exposures import NOBODY, STABLE, Array, Exposures, settled
 from lockgate.monitoring.feedback.ledger_words import GRACE, Look
 from lockgate.monitoring.measurement import Arrivals
 
 _LATE = "CASE WHEN {first} <= :edge AND {first} > :origin_edge THEN :now END"
-_DUE = (
-    "CASE WHEN {at} + :grace <= :since AND {at} + :grace > :origin THEN :now "
-    "WHEN {at} IS NOT NULL THEN {at} + :grace END"
-)
+_DUE = "CASE WHEN {at} + :grace <= :since AND {at} + :grace > :origin THEN :now ELSE {at} + :grace END"
 _OPEN = "(units.first > :edge OR coalesce(units.late, 0) > :since)"
-_EARLIER = "(excluded.first, excluded.arm) < (units.first, units.arm)"
-_ELSEWHERE = "excluded.arm <> units.arm"
-_CROSSED = _DUE.format(at="max(units.first, excluded.first)")
+_EARLIER = "({new}.first, {new}.arm) < (units.first, units.arm)"
 _UPSERT = f"""
-INSERT INTO units (unit, arm, first, late, crossed)
-SELECT unit, arm, first, {_LATE.format(first="first")}, {_DUE.format(at="other")} FROM batch WHERE true ORDER BY unit
-ON CONFLICT (unit) DO UPDATE SET
-    arm = CASE WHEN {_OPEN} AND {_EARLIER} THEN excluded.arm ELSE units.arm END,
-    first = CASE WHEN {_OPEN} AND {_EARLIER} THEN excluded.first ELSE units.first END,
-    late = CASE WHEN {_OPEN} AND {_EARLIER} THEN excluded.late ELSE units.late END,
-    crossed = coalesce(units.crossed, CASE WHEN {_ELSEWHERE} THEN {_CROSSED} ELSE excluded.crossed END)
-WHERE (units.crossed IS NULL AND ({_ELSEWHERE} OR excluded.crossed IS NOT NULL)) OR ({_OPEN} AND {_EARLIER})
+INSERT INTO units (unit, arm, first, late)
+SELECT unit, arm, first, {_LATE.format(first="first")} FROM batch WHERE true ORDER BY unit
+ON CONFLICT (unit) DO UPDATE SET arm = excluded.arm, first = excluded.first, late = excluded.late
+WHERE {_OPEN} AND {_EARLIER.format(new="excluded")}
 """  # noqa: S608 - made of the constants above
-_CROSSERS = "SELECT first FROM units WHERE crossed > :since AND crossed <= :now"
+_MOVING = f"""
+INSERT INTO moving
+SELECT unit, units.arm, batch.arm, max(units.first, batch.first), {_OPEN} AND {_EARLIER.format(new="batch")}
+FROM batch CROSS JOIN units USING (unit) WHERE units.arm <> batch.arm
+"""  # noqa: S608
+"""Known users who come in another arm; `earlier`: that one is theirs from now on."""
+_KNOWN_CROSS = f"""
+INSERT OR IGNORE INTO crossings
+SELECT unit, CASE WHEN earlier THEN old ELSE new END, {_DUE.format(at="at")} FROM moving
+"""  # noqa: S608
+_CROSS = f"""
+INSERT OR IGNORE INTO crossings SELECT unit, elsewhere.arm, {_DUE.format(at="max(units.first, elsewhere.at)")}
+FROM elsewhere CROSS JOIN units USING (unit) WHERE elsewhere.arm <> units.arm
+"""  # noqa: S608
+_CROSSERS = """
+SELECT first, units.arm, crossings.arm FROM crossings CROSS JOIN units USING (unit) WHERE due > :since AND due <= :now
+"""
 _SLICES = 128
 
 
@@ -46,9 +55,13 @@ def keep(database: sqlite3.Connection, found: Exposures, shares: Sequence[tuple[
     named = named.where(named.requests != named.units)
     rows = zip(named.requests.tolist(), named.units.tolist(), named.at.tolist(), strict=True)
     database.executemany("INSERT OR IGNORE INTO requests VALUES (?, ?, ?)", rows)
-    database.execute("DELETE FROM batch")
-    database.executemany("INSERT INTO batch VALUES (?, ?, ?, ?)", _firsts(found.where(settled(found, shares))))
-    database.execute(_UPSERT, look.times)
+    firsts, elsewhere = _firsts(found.where(settled(found, shares)))
+    for table in ("batch", "elsewhere", "moving"):
+        database.execute(f"DELETE FROM {table}")  # noqa: S608 - one of these
+    database.executemany("INSERT INTO batch VALUES (?, ?, ?)", firsts)
+    database.executemany("INSERT INTO elsewhere VALUES (?, ?, ?)", elsewhere)
+    for statement in (_MOVING, _UPSERT, _KNOWN_CROSS, _CROSS):
+        database.execute(statement, look.times)
 
 
 def prune(database: sqlite3.Connection, look: Look, longest: float) -> None:
@@ -78,23 +91,37 @@ def due(database: sqlite3.Connection, look: Look, columns: str = "first, arm") -
     )
 
 
-def arrivals(database: sqlite3.Connection, look: Look, shares: Sequence[tuple[float, float]]) -> tuple[Arrivals, ...]:
-    came = due(database, look)
-    crossed = rows_of(database, _CROSSERS, look.times, width=1)
-    share, crossers = share_of(came[:, 0], shares), share_of(crossed[:, 0], shares)
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """`users`: (n, 2), when they were first seen, and their arm. `crossers`: (m, 3), and in which other one."""
+
+    users: Array
+    crossers: Array
+
+
+def arrived(database: sqlite3.Connection, look: Look) -> Arrived:
+    """Of all arms."""
+    return Arrived(due(database, look), rows_of(database, _CROSSERS, look.times, width=3))
+
+
+def arrivals(came: Arrived, arm: int, shares: Sequence[tuple[float, float]]) -> tuple[Arrivals, ...]:
+    """Of stable and this arm, by the chance with which a user of the two got the arm."""
+    users = came.users[np.isin(came.users[:, 1], (STABLE, arm))]
+    crossers = came.crossers[(np.sort(came.crossers[:, 1:], axis=1) == (STABLE, arm)).all(axis=1)]
+    share, crossed = share_of(users[:, 0], shares), share_of(crossers[:, 0], shares)
     return tuple(
         Arrivals(
             share=one,
-            stable=int(((share == one) & (came[:, 1] == 0)).sum()),
-            candidate=int(((share == one) & (came[:, 1] == 1)).sum()),
-            crossed=int((crossers == one).sum()),
+            stable=int(((share == one) & (users[:, 1] == STABLE)).sum()),
+            candidate=int(((share == one) & (users[:, 1] == arm)).sum()),
+            crossed=int((crossed == one).sum()),
         )
-        for one in np.unique(np.concatenate([share, crossers])).tolist()
+        for one in np.unique(np.concatenate([share, crossed])).tolist()
     )
 
 
 def share_of(first: Array, shares: Sequence[tuple[float, float]]) -> Array:
-    """The candidate's chance that was in force at these times; before the first one, the first. All (n,)."""
+    """The chance that was in force at these times; before the first one, the first. All (n,)."""
     starts, chances = np.array(sorted(shares), float).T
     return np.asarray(chances[np.maximum(np.searchsorted(starts, first, side="right") - 1, 0)])
 
@@ -104,13 +131,18 @@ def rows_of(database: sqlite3.Connection, statement: str, times: Mapping[str, fl
     return np.array(database.execute(statement, times).fetchall(), float).reshape(-1, width)
 
 
-def _firsts(found: Exposures) -> list[tuple[int, int, float, float | None]]:
-    """Of each user: the arm of the first request, when that was, and the first one on the other side, if any."""
+_User = tuple[int, int, float]
+
+
+def _firsts(found: Exposures) -> tuple[list[_User], list[_User]]:
+    """Of each user the arm of the first request, and when that was; and the same of each other arm, if any."""
     order = np.lexsort((found.arms, found.at, found.units))
     units, arms, at = found.units[order], found.arms[order], found.at[order]
-    starts = np.flatnonzero(np.diff(units, prepend=units[:1] - 1)) if len(units) else np.empty(0, np.int64)
-    of = np.cumsum(np.bincount(starts, minlength=len(units))[: len(units)]) - 1
-    elsewhere = np.full(len(starts), np.inf)
-    np.minimum.at(elsewhere, of, np.where(arms != arms[starts][of], at, np.inf))
-    others = (value if value < np.inf else None for value in elsewhere.tolist())
-    return list(zip(units[starts].tolist(), arms[starts].tolist(), at[starts].tolist(), others, strict=True))
+    first = np.diff(units, prepend=units[:1] - 1) != 0
+    away = np.flatnonzero(arms != arms[first][np.cumsum(first) - 1])
+    _, index = np.unique(np.stack([units[away], arms[away]]), axis=1, return_index=True)
+
+    def of(which: Array) -> list[_User]:
+        return list(zip(units[which].tolist(), arms[which].tolist(), at[which].tolist(), strict=True))
+
+    return of(first), of(away[index])

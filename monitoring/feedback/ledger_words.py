@@ -34,9 +34,21 @@ class Measure:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """Of one challenger and stable: users whose windows closed, by metric, and users who were first seen.
+
+    A group's or arrival's `candidate` is this challenger. Users of another one are not in it.
+    """
+
+    rewards: Mapping[str, tuple[Group, ...]] = field(default_factory=dict)
+    arrivals: tuple[Arrivals, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Came:
     """Users whose windows closed, by metric, and users who were first seen, since the last look.
 
+    They are stable's and the candidate's; `others` has the same for each other challenger that was asked for, by name.
     `blind`: why nothing can be known now; what it leaves out comes with a later look. `notes`: of all feedback so far,
     how many rows were `matched`, came `late` (their user's window was over), were `early` (before their user's first
     request) or are `unmatched` (given up); and how many are `waiting` for a captured request.
@@ -46,6 +58,7 @@ class Came:
     arrivals: tuple[Arrivals, ...] = ()
     blind: str = ""
     notes: Mapping[str, int] = field(default_factory=dict)
+    others: Mapping[str, Told] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,15 @@ def test_live_requests_of_both_variants(records: Make) -> None:
     assert found.came.tolist() == pytest.approx([BEGAN + 0.24] * 2, abs=1e-6)
 
 
+def test_others_are_arms_in_their_order(records: Make) -> None:
+    variants = ["v14", "stable", "small", "candidate", "large", "v14"]
+    kinds = ["live"] * 5 + ["forced"]
+    batch = records(list("abcdef"), {}, variant=variants, kind=kinds)
+    assert exposures(batch, ["small", "v14"]).arms.tolist() == [3, 0, 2, 1]
+    assert exposures(batch, ["v14"]).arms.tolist() == [2, 0, 1]
+    assert exposures(batch).arms.tolist() == [0, 1]
+
+
 def test_one_row_of_each_request(records: Make) -> None:
     assert len(exposures(records(["a"] * 3 + ["b"], {}, row=[0, 1, 2, 0]))) == 2
 
@@ -116,6 +125,16 @@ class TestFollowing:
         exposed = Exposed(Traffic(tmp_path, STABLE, ""), BEGAN)
         exposed.came()
         assert "which artifact the candidate is" in exposed.silent()
+
+    def test_others(self, tmp_path: Path, replica: Make, records: Make) -> None:
+        small, nameless = "a" * 64, Exposed(Traffic(tmp_path, STABLE, CANDIDATE), BEGAN, ["small"])
+        exposed = Exposed(Traffic(tmp_path, STABLE, CANDIDATE, {"small": small, "v14": ""}), BEGAN, ["small"])
+        replica(small).write(records(["a"], {}, at=BEGAN + 1, variant="small", digest=small)).rotate()
+        replica(STABLE).write(records(["b"], {}, at=BEGAN + 2, variant="small"))  # stable answered in its place
+        assert exposed.came()[0].arms.tolist() == [2, 2]
+        assert exposed.silent() == ""
+        nameless.came()
+        assert "which artifact the challenger small is" in nameless.silent()
 
     def test_columns_of_other_types_tell_of_nobody(self, exposed: Exposed, replica: Make, records: Make) -> None:
         batch = records(["a"], {})

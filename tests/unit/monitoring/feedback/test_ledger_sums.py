@@ -14,13 +14,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lockgate.monitoring.feedback.exposures import SETTLING
-from lockgate.monitoring.feedback.ledger import Came, Ledger, Measure, Traffic
+from lockgate.monitoring.feedback.ledger import Came, Ledger, Measure, Told, Traffic
 from lockgate.monitoring.feedback.store import Row, Store
 
-DIGESTS = {"stable": "5" * 64, "candidate": "c" * 64}
+DIGESTS = {"stable": "5" * 64, "candidate": "c" * 64, "small": "a" * 64, "v14": "b" * 64}
+VARIANTS = list(DIGESTS)
 BEGAN = 1_700_000_000.0
 CHANGE = 40.0
-SHARES = [(BEGAN, 0.5), (BEGAN + CHANGE, 0.25)]
+SHARES = {
+    "candidate": [(BEGAN, 0.5), (BEGAN + CHANGE, 0.25)],
+    "small": [(BEGAN, 0.4), (BEGAN + CHANGE, 0.2)],
+    "v14": [(BEGAN, 0.3)],
+}
 MEASURES = {
     "bought": Measure("binary", 10.0),
     "spent": Measure("continuous", 25.0, lowest=-4.0, highest=6.0),
@@ -65,7 +70,7 @@ class Look:
 seconds = st.integers(0, 800).map(lambda tenths: tenths / 10)
 delays = st.integers(0, 40).map(lambda tenths: tenths / 10)
 users = st.sampled_from("abcd")
-requests = st.builds(Request, seconds, st.none() | users, st.sampled_from(sorted(DIGESTS)), delays)
+requests = st.builds(Request, seconds, st.none() | users, st.sampled_from(VARIANTS), delays)
 feedback = st.builds(
     Feedback,
     seconds.map(lambda at: at + 0.05),  # captured times are rounded to microseconds
@@ -90,37 +95,48 @@ def expected(asked: Sequence[Request], told: Sequence[tuple[Feedback, str]]) -> 
         if not any(change <= request.at < change + SETTLING for change in (0.0, CHANGE)):
             of[request.unit].append(request)
     for unit, mine in of.items():
-        first = min(mine, key=lambda request: (request.at, request.variant == "candidate"))
-        share = 0.5 if first.at < CHANGE else 0.25
-        count(("arrivals", share, first.variant), 0.0)
-        if len({request.variant for request in mine}) > 1:
-            count(("crossed", share), 0.0)
-        for name, measure in MEASURES.items():
-            values = [row.value for row, whose in told if row.metric == name and whose == unit
-                      and first.at <= row.at <= first.at + measure.window]  # fmt: skip
-            value = float(max(values, default=0) > 0) if measure.kind == "binary" else sum(values)
-            if measure.take == "mean":
-                if not values:
-                    continue
-                value /= len(values)
-            low, high = measure.lowest, measure.highest
-            count((name, share, first.variant), value if low is None or high is None else min(max(value, low), high))
+        first = min(mine, key=lambda request: (request.at, VARIANTS.index(request.variant)))
+        for pair in VARIANTS[1:]:
+            if first.variant not in ("stable", pair):
+                continue
+            share = [chance for at, chance in SHARES[pair] if BEGAN + first.at >= at][-1]
+            count((pair, "arrivals", share, first.variant), 0.0)
+            if {"stable", pair} <= {request.variant for request in mine}:
+                count((pair, "crossed", share), 0.0)
+            for name, value in did(unit, first.at, told).items():
+                count((pair, name, share, first.variant), value)
     return dict(counts)
 
 
-def add(counts: Counts, came: Came) -> None:
+def did(unit: str, first: float, told: Sequence[tuple[Feedback, str]]) -> dict[str, float]:
+    """The user's value of each metric."""
+    found = {}
+    for name, measure in MEASURES.items():
+        values = [row.value for row, whose in told if row.metric == name and whose == unit
+                  and first <= row.at <= first + measure.window]  # fmt: skip
+        value = float(max(values, default=0) > 0) if measure.kind == "binary" else sum(values)
+        if measure.take == "mean":
+            if not values:
+                continue
+            value /= len(values)
+        low, high = measure.lowest, measure.highest
+        found[name] = value if low is None or high is None else min(max(value, low), high)
+    return found
+
+
+def add(counts: Counts, pair: str, came: Came | Told) -> None:
     def plus(key: tuple[Any, ...], values: tuple[float, float, float]) -> None:
         if values[0]:
             counts[key] = tuple(a + b for a, b in zip(counts.get(key, (0.0, 0.0, 0.0)), values, strict=True))
 
     for arrivals in came.arrivals:
-        plus(("arrivals", arrivals.share, "stable"), (arrivals.stable, 0.0, 0.0))
-        plus(("arrivals", arrivals.share, "candidate"), (arrivals.candidate, 0.0, 0.0))
-        plus(("crossed", arrivals.share), (arrivals.crossed, 0.0, 0.0))
+        plus((pair, "arrivals", arrivals.share, "stable"), (arrivals.stable, 0.0, 0.0))
+        plus((pair, "arrivals", arrivals.share, pair), (arrivals.candidate, 0.0, 0.0))
+        plus((pair, "crossed", arrivals.share), (arrivals.crossed, 0.0, 0.0))
     for name, groups in came.rewards.items():
         for group in groups:
-            for variant, arm in (("stable", group.stable), ("candidate", group.candidate)):
-                plus((name, group.share, variant), (arm.units, arm.total, arm.squares))
+            for variant, arm in (("stable", group.stable), (pair, group.candidate)):
+                plus((pair, name, group.share, variant), (arm.units, arm.total, arm.squares))
 
 
 def rounded(counts: Counts) -> Counts:
@@ -131,10 +147,11 @@ def drive(folder: Path, events: Sequence[tuple[float, int, Any]], make: Callable
     """What the recorded looks add up to. Requests go to two files of their variant in turn."""
     counts: Counts = {}
     files = {(variant, turn): make(digest, f"r{turn}") for variant, digest in DIGESTS.items() for turn in (0, 1)}
-    traffic = Traffic(folder, DIGESTS["stable"], DIGESTS["candidate"])
+    traffic = Traffic(folder, DIGESTS["stable"], DIGESTS["candidate"], DIGESTS)
+    others = {name: SHARES[name] for name in VARIANTS[2:]}
 
     def opened() -> Ledger:
-        return Ledger(folder / "ledger.db", folder / "feedback.db", traffic, MEASURES, BEGAN)
+        return Ledger(folder / "ledger.db", folder / "feedback.db", traffic, MEASURES, BEGAN, others=VARIANTS[2:])
 
     ledger, since = opened(), BEGAN
     with Store(folder / "feedback.db") as store:
@@ -147,10 +164,12 @@ def drive(folder: Path, events: Sequence[tuple[float, int, Any]], make: Callable
                 store.add([event], BEGAN + at)
             else:
                 now = BEGAN + at
-                came = ledger.came(since, now, SHARES)
+                came = ledger.came(since, now, SHARES["candidate"], others)
                 assert came.blind == ""
                 if event.then == "record":
-                    add(counts, came)
+                    told: dict[str, Came | Told] = {"candidate": came, **came.others}
+                    for pair, of in told.items():
+                        add(counts, pair, of)
                     since = max(since, now)
                 elif event.then == "die":
                     ledger.__exit__(None, None, None)
@@ -159,7 +178,7 @@ def drive(folder: Path, events: Sequence[tuple[float, int, Any]], make: Callable
     return counts
 
 
-@settings(deadline=None, max_examples=15, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=25, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     asked=st.lists(requests, min_size=1, max_size=14, unique_by=lambda request: (request.at, request.user)),
     told=st.lists(feedback, max_size=12),
