@@ -61,7 +61,8 @@ class Observation(Observer):
             why = f"what users did cannot be read ({type(odd).__name__}); the controller's log says why"
             gates = [gate for gates in asked(self._spec, span.step).values() for gate in gates]
             return replace(seen, blind={**seen.blind, **dict.fromkeys(gates, why)})
-        return replace(seen, rewards=came.rewards, arrivals=came.arrivals, blind={**seen.blind, **came.blind})
+        blind = {**seen.blind, **came.blind}
+        return replace(seen, rewards=came.rewards, arrivals=came.arrivals, blind=blind, others=came.others)
 
     def _answered(self, span: Span) -> Observed:
         step, since, now = span.step, span.since, span.now

@@ -19,7 +19,7 @@ from lockgate.monitoring.measurement import Arrivals, Group
 from lockgate.monitoring.prometheus import Prometheus
 from lockgate.rollout.gates import Mean
 from lockgate.rollout.metrics import Metric, Sql
-from lockgate.rollout.ports import Span
+from lockgate.rollout.ports import Span, Users
 from lockgate.rollout.spec import AB_GATE, AbStep, RolloutSpec, ShadowStep
 
 
@@ -30,6 +30,8 @@ class Came:
     rewards: Mapping[str, tuple[Group, ...]] = field(default_factory=dict)
     arrivals: tuple[Arrivals, ...] = ()
     blind: Mapping[str, str] = field(default_factory=dict)
+    others: Mapping[str, Users] = field(default_factory=dict)
+    """Of the challengers beside the candidate, by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,7 @@ class Rewards:
 
     def __init__(self, spec: Spec, facts: Mapping[str, str], places: Places) -> None:
         self._spec, self._places = spec, places
+        self._facts = facts
         self._digests = facts.get("stable_digest", ""), facts.get("candidate_digest", "")
         self._step: _Step | None = None
 
@@ -99,9 +102,11 @@ class Rewards:
         ledger = None
         told = {name: _measure(metric) for name, metric in metrics.items() if not metric.promql}
         if told or isinstance(self._spec.rollout.steps[span.step], AbStep):
-            traffic = Traffic(self._places.capture, *self._digests)
+            others = {name: self._facts.get(f"{name}_digest", "") for name in span.others}
+            traffic = Traffic(self._places.capture, *self._digests, others)
             self._places.feedback.mkdir(parents=True, exist_ok=True, mode=0o700)
-            ledger = Ledger(self._places.ledger(span.step), self._places.feedback / FILE, traffic, told, span.began)
+            at = self._places.ledger(span.step), self._places.feedback / FILE
+            ledger = Ledger(*at, traffic, told, span.began, others=tuple(others))
         sources: dict[str, Polled | Counted] = {}
         for name, metric in metrics.items():
             if metric.sql:
@@ -144,6 +149,7 @@ class _Step:
     def came(self, span: Span, by: Mapping[str, tuple[str, ...]]) -> Came:
         rewards: dict[str, tuple[Group, ...]] = {}
         arrivals: tuple[Arrivals, ...] = ()
+        others: dict[str, Users] = {}
         blind: dict[str, str] = {}
         for name, source in self.sources.items():
             if groups := source.turn(span):
@@ -154,10 +160,11 @@ class _Step:
             came = self._told(self.ledger, span)
             rewards |= came.rewards
             arrivals = came.arrivals
+            others = {name: Users(of.rewards, of.arrivals) for name, of in came.others.items()}
             if came.blind:  # who is assigned to what is known from nowhere else
                 gates = [gate for name, gates in by.items() for gate in gates if self._needs_ledger(name, gate)]
                 blind = dict.fromkeys(gates, came.blind) | blind
-        return Came(rewards, arrivals, blind)
+        return Came(rewards, arrivals, blind, others)
 
     def _told(self, ledger: Ledger, span: Span) -> ledger_words.Came:
         """By the ledger, unless users would be told as such who did nothing, whose database was not read yet."""
@@ -168,7 +175,7 @@ class _Step:
             if isinstance(source, Polled) and (why := source.behind(span.now)):
                 return ledger_words.Came(blind=why)
         self.asked = span.now
-        came = ledger.came(self.since, span.now, span.shares)
+        came = ledger.came(self.since, span.now, span.shares, span.others)
         self.notes = dict(came.notes)
         return came
 

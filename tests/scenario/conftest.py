@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -26,6 +26,7 @@ import psutil
 import pytest
 import yaml
 
+from lockgate.monitoring.feedback.client import Feedback
 from lockgate.services.local import LocalPlatform
 from lockgate.services.words import Replica
 
@@ -258,6 +259,46 @@ class Workshop:
                 if (ours or envoys) and process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process)
         return found
+
+
+class Buyers:
+    """Users who buy after they were answered, by the chances of each version, and whoever tells it: by user, or by the
+    request's id.
+    """
+
+    def __init__(self, workshop: Workshop, traffic: Traffic, chances: Mapping[str, float]) -> None:
+        self.told = 0
+        self._url, self._traffic, self._chances = f"http://127.0.0.1:{workshop.port}/feedback", traffic, chances
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="buyers")
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        seen, dice = 0, random.Random(5)
+        with Feedback(self._url) as feedback:
+            while not self._stop.wait(0.2):
+                answers = self._traffic.answers[seen:]
+                seen += len(answers)
+                rows = [
+                    {"metric": "bought", "value": 1, **({"user": a.user} if i % 2 else {"request_id": a.request_id})}
+                    for i, a in enumerate(answers)
+                    if dice.random() < self._chances[a.version]
+                ]
+                if rows:
+                    feedback.send_many(rows)
+                    self.told += len(rows)
+
+
+@pytest.fixture
+def buyers() -> type[Buyers]:
+    return Buyers
 
 
 @pytest.fixture

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import json
-import random
-import threading
-from typing import Any, Self
+from typing import Any
 
 import pytest
-
-from lockgate.monitoring.feedback.client import Feedback
 
 pytestmark = [pytest.mark.scenario, pytest.mark.timeout(300)]
 
@@ -19,47 +15,13 @@ CHANCES = {"2": 0.2, "6": 0.4}
 """That a user buys, by the version that answered."""
 
 
-class Buyers:
-    """Users who buy after they were answered, and whoever tells it: by user, or by the request's id."""
-
-    def __init__(self, url: str, traffic: Any) -> None:
-        self.told = 0
-        self._url, self._traffic = url, traffic
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="buyers")
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        seen, dice = 0, random.Random(5)
-        with Feedback(self._url) as feedback:
-            while not self._stop.wait(0.2):
-                answers = self._traffic.answers[seen:]
-                seen += len(answers)
-                rows = [
-                    {"metric": "bought", "value": 1, **({"user": a.user} if i % 2 else {"request_id": a.request_id})}
-                    for i, a in enumerate(answers)
-                    if dice.random() < CHANCES[a.version]
-                ]
-                if rows:
-                    feedback.send_many(rows)
-                    self.told += len(rows)
-
-
-def test_a_version_that_users_buy_more_with_is_promoted_and_the_result_is_said(workshop: Any) -> None:
+def test_a_version_that_users_buy_more_with_is_promoted_and_the_result_is_said(workshop: Any, buyers: Any) -> None:
     workshop.alias("champion", 2)
     workshop.alias("challenger", 6)
     gates = {"errors": {"metric": "error_rate", "margin": "3%"}, "bought": {"metric": "mean", "of": "bought"}}
     workshop.write(steps=STEPS, metrics=METRICS, gates=gates)
     assert workshop.cli("up").returncode == 0
-    url = f"http://127.0.0.1:{workshop.port}/feedback"
-    with workshop.traffic(rate=150, users=10**9) as traffic, Buyers(url, traffic) as buyers:
+    with workshop.traffic(rate=150, users=10**9) as traffic, buyers(workshop, traffic, CHANCES) as told:
         done = workshop.cli("run")
     assert done.returncode == 0, done.stdout + done.stderr
     assert traffic.failures == []
@@ -73,7 +35,7 @@ def test_a_version_that_users_buy_more_with_is_promoted_and_the_result_is_said(w
     assert "bought is better with the candidate" in test["sentence"]
     assert 0.1 < test["stable"] < 0.3 < test["candidate"] < 0.5
     status = workshop.status()
-    assert 0 < status["feedback"]["matched"] <= buyers.told
+    assert 0 < status["feedback"]["matched"] <= told.told
     assert status["feedback"].get("unmatched", 0) == 0
     verified = workshop.cli("verify", "toy", "--json")
     assert json.loads(verified.stdout)["holds"], verified.stdout
