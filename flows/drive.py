@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from lockgate.flows import report
@@ -52,19 +53,25 @@ class Healer:
     deaths: dict[str, int] = field(default_factory=dict)
     _thread: threading.Thread | None = None
 
-    def look(self) -> None:
+    def look(self, state: State) -> None:
+        """What is needed in this state: nobody who was dropped, and in the end only the winner beside stable."""
         if self._thread is not None and self._thread.is_alive():
             return
         wanted = self.world.spec.service.replicas.min
-        for side in ("stable", "candidate", *self.world.spec.rollout.others):
-            if side in self.world.spec.rollout.others and self.deaths.get(side, 0) > _DEATHS:
-                continue
+        for side in self._needed(state):
             bento = bento_of(self.facts, side, self.world.spec.model.name)
             if len(self.world.served(bento.tag)) < wanted:
                 self.deaths[side] = self.deaths.get(side, 0) + 1
                 self._thread = threading.Thread(target=self._start, args=(bento, wanted), name="healer", daemon=True)
                 self._thread.start()
                 return
+
+    def _needed(self, state: State) -> list[str]:
+        if not state.phase.stepping:
+            return ["stable", state.winner]
+        arms = [side for side in ("candidate", *self.world.spec.rollout.others) if side not in state.dropped]
+        # One that keeps dying waits for the others: nobody else is to be left without replicas because of it.
+        return ["stable", *sorted(arms, key=lambda side: self.deaths.get(side, 0) > _DEATHS)]
 
     def _start(self, bento: Bento, count: int) -> None:
         with suppress(NotReady):  # the next look counts it as another death
@@ -144,8 +151,9 @@ def _restart(d: _Drive, error: RouterError) -> None:
 
 def _turn(d: _Drive, me: str) -> Event:
     now = time.time()
-    if not d.world.store.last(d.rollout.id).state.phase.over:
-        d.healer.look()
+    before = d.world.store.last(d.rollout.id).state
+    if not before.phase.over:
+        d.healer.look(before)
         d.world.feedback.look()
     event = d.controller.tick(me, now)
     state = event.state
@@ -219,5 +227,6 @@ def _note(d: _Drive, state: State) -> None:
     if state.phase.over:
         tags["decision"] = f"{state.phase}: {state.reason}"
     subject = d.rollout.subject
-    won = subject[state.winner]
-    d.outbox.put("tags in MLflow", lambda: d.world.registry.annotate(subject["model"], won, tags))
+    arms = ("candidate", *d.rollout.spec.others) if state.phase.over else (state.winner,)
+    for version in [subject[arm] for arm in arms]:
+        d.outbox.put("tags in MLflow", partial(d.world.registry.annotate, subject["model"], version, tags))

@@ -18,12 +18,14 @@ from lockgate.rollout.spec import AbStep, RolloutSpec, Step, options
 
 def plan(spec: Spec) -> dict[str, Any]:
     """Resolved versions, targets, steps, gates and ports, as JSON values. Raises `NoSuchVersion`, `RegistryDown`."""
-    stable, candidate = versions(spec)
+    found = versions(spec)
+    stable, candidate = found["stable"], found["candidate"]
     return {
         "name": spec.name,
         "model": spec.model.name,
         "stable": _version(spec.model.stable, stable),
         "candidate": _version(spec.model.candidate, candidate),
+        "others": {name: _version(reference, found[name]) for name, reference in spec.model.others.items()},
         "targets": list(spec.service.compile.targets),
         "precision": list(spec.service.compile.precision),
         "objective": spec.service.compile.objective.model_dump(mode="json", exclude_none=True),
@@ -38,17 +40,18 @@ def plan(spec: Spec) -> dict[str, Any]:
     }
 
 
-def versions(spec: Spec) -> tuple[ModelVersion, ModelVersion]:
-    """Stable and candidate, without importing MLflow where its tracking store allows."""
+def versions(spec: Spec) -> dict[str, ModelVersion]:
+    """Of stable, the candidate and the others, without importing MLflow where its tracking store allows."""
     uri = os.environ.get("MLFLOW_REGISTRY_URI") or os.environ.get("MLFLOW_TRACKING_URI")
-    references = [spec.model.stable, spec.model.candidate]
+    named = {"stable": spec.model.stable, "candidate": spec.model.candidate, **spec.model.others}
+    references = list(named.values())
     found = resolve_quickly(uri, spec.model.name, references)
     if found is None:
         from lockgate.registry.mlflow_registry import MlflowRegistry
 
         registry = MlflowRegistry(home().models)
         found = [registry.resolve(spec.model.name, reference) for reference in references]
-    return found[0], found[1]
+    return dict(zip(named, found, strict=True))
 
 
 def gate_in_words(gate: Gate) -> str:

@@ -178,6 +178,7 @@ def _build(world: World, rollout: Rollout, last: Event, say: Say) -> None:
     """
     made: dict[str, Bento] = {}
     facts: dict[str, str] = {}
+    side = "candidate"
     try:
         for side in _challengers(world):
             version = world.registry.resolve(world.spec.model.name, rollout.subject[side])
@@ -193,7 +194,7 @@ def _build(world: World, rollout: Rollout, last: Event, say: Say) -> None:
             serve_stable(world, made["stable"], say)
         world.store.append(rollout, last, Built(facts | _facts(made)), time.time())
     except BaseException as error:
-        _unbuild(world, rollout, last, made, error)
+        _unbuild(world, rollout, last, made, (side, error))
         if not (isinstance(error, Fenced) and world.store.last(rollout.id).state.phase.over):
             raise
 
@@ -202,8 +203,11 @@ def _challengers(world: World) -> tuple[str, ...]:
     return ("candidate", *world.spec.rollout.others)
 
 
-def _unbuild(world: World, rollout: Rollout, last: Event, made: dict[str, Bento], error: BaseException) -> None:
-    """Record why it could not be built, and stop what was started for it."""
+def _unbuild(
+    world: World, rollout: Rollout, last: Event, made: dict[str, Bento], failed: tuple[str, BaseException]
+) -> None:
+    """Record why it could not be built, and stop what was started for it. `failed`: which challenger, and why."""
+    side, error = failed
     started = {bento.tag for side, bento in made.items() if side != "stable"}
     world.platform.stop([replica for tag in started for replica in world.served(tag)])
     if isinstance(error, RegistryError | ServiceError | RolloutError) and not isinstance(error, Fenced):
@@ -212,16 +216,16 @@ def _unbuild(world: World, rollout: Rollout, last: Event, made: dict[str, Bento]
         with suppress(Fenced):
             world.store.append(rollout, last, Broke(str(error), refused), time.time())
         if refused:
-            _note_refusal(world, rollout, error)
+            _note_refusal(world, rollout, side, error)
     tidy(world)
     if world.store.last(rollout.id).state.phase.over:
         world.store.close_rollout(rollout.id, time.time())
 
 
-def _note_refusal(world: World, rollout: Rollout, error: Exception) -> None:
+def _note_refusal(world: World, rollout: Rollout, side: str, error: Exception) -> None:
     tags = {"rollout": rollout.id, "phase": str(Phase.FAILED), "decision": f"refused: {error}"}
     with suppress(RegistryError):  # the reason is in our log and on the terminal too
-        world.registry.annotate(rollout.subject["model"], rollout.subject["candidate"], tags)
+        world.registry.annotate(rollout.subject["model"], rollout.subject[side], tags)
 
 
 def _parity(its: Build) -> str:

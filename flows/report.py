@@ -31,7 +31,7 @@ def status(store: Store, rollout: Rollout, now: float | None = None) -> dict[str
         "name": rollout.model,
         "model": rollout.subject["model"],
         "stable_version": rollout.subject["stable"],
-        "candidate_version": rollout.subject["candidate"],
+        "candidate_version": rollout.subject[state.winner],
         "phase": str(state.phase),
         "paused": state.paused_at is not None,
         "reason": state.reason,
@@ -44,7 +44,7 @@ def status(store: Store, rollout: Rollout, now: float | None = None) -> dict[str
         "steps": [_step(rollout.spec, state, i) for i in range(len(rollout.spec.steps))],
         "gates": _gates(progress, state),
         "others": _others(rollout, progress, state),
-        "winner": state.winner,
+        "winner": state.winner if state.phase in (Phase.PROMOTING, Phase.SUCCEEDED) else "",
         "requests": progress.verdict.requests if progress and progress.verdict else 0,
         "facts": dict(state.facts),
         "disagreements": store.noted(rollout.id, DISAGREEMENTS) or [],
@@ -53,12 +53,18 @@ def status(store: Store, rollout: Rollout, now: float | None = None) -> dict[str
 
 
 def share_of_candidate(spec: RolloutSpec, state: State) -> float:
-    """Percent of live requests that the candidate answers in this state."""
+    """Percent of live requests that the candidate answers in this state, or all challengers together."""
     if state.phase in (Phase.PROMOTING, Phase.SUCCEEDED):
         return 100.0
     if state.phase.stepping:
-        return weight(spec.steps[state.step], state) * 100 / WHOLE
+        whole, arms = weight(spec.steps[state.step], state) * 100 / WHOLE, 1 + len(_beside(spec, state))
+        return whole * (arms - len(state.dropped)) / arms
     return 0.0
+
+
+def _beside(spec: RolloutSpec, state: State) -> tuple[str, ...]:
+    """Challengers in this step beside the candidate."""
+    return spec.others if state.step == len(spec.steps) - 1 else ()
 
 
 def _step(spec: RolloutSpec, state: State, index: int) -> dict[str, Any]:
@@ -134,5 +140,6 @@ def line(spec: RolloutSpec, event: Event) -> dict[str, Any]:
     if isinstance(said, Allocated | Dropped):
         out["reason"] = said.reason
     if isinstance(said, Commanded):
-        out |= {"what": said.command, "by": said.by, "comment": said.comment}
+        what = f"{said.command} {said.variant}".rstrip()
+        out |= {"what": what, "by": said.by, "comment": said.comment}
     return out

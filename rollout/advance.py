@@ -139,6 +139,8 @@ def _judged(spec: RolloutSpec, state: State, verdict: Verdict, now: float) -> St
         return replace(_next(spec, state, now), winner=verdict.winner)
     if now - state.since < asked.timeout:
         return state
+    if verdict.ahead and held:  # it was proven to be better; that others may be so too keeps nobody waiting for ever
+        return replace(_next(spec, state, now), winner=verdict.ahead, reason=f"{verdict.ahead} is proven to be better")
     reason = f"{label(step)} was {verdict.outcome} when its timeout of {asked.timeout:g} s ended"
     if asked.on_timeout == "rollback":
         return _back(state, reason, "undecided", now)

@@ -136,7 +136,8 @@ class Controller:
         """The verdict with what came since the last look, where one is due; else what it was."""
         if progress.verdict is not None and progress.verdict.reason != GONE and not progress.due(now):
             before = progress.verdict
-            if not set(state.dropped) <= set(before.dropped):  # what was said of all is not what is said of the rest
+            # What was said of all is not what is said of the rest.
+            if before.looks and not set(state.dropped) <= set(before.dropped):
                 before = self._analysis.verdict(progress.evidence, state.step, state.dropped)
             return self._alive(before)
         step = self.rollout.spec.steps[state.step]
@@ -159,7 +160,11 @@ class Controller:
 
     def _alive(self, verdict: Verdict) -> Verdict:
         """Old counts promote nothing dead."""
-        if self._sides().get(verdict.winner) or verdict.outcome is Outcome.FAIL:
+        sides = self._sides()
+        if verdict.ahead and not sides.get(verdict.ahead):
+            verdict = replace(verdict, ahead="")
+        waits = bool(verdict.others) and verdict.outcome is not Outcome.PASS  # the others may be up
+        if sides.get(verdict.winner) or verdict.outcome is Outcome.FAIL or waits:
             return verdict
         return replace(verdict, outcome=Outcome.ERROR, reason=GONE)
 

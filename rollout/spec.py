@@ -96,14 +96,21 @@ class RolloutSpec(_Section):
     @model_validator(mode="after")
     def _rising(self) -> Self:
         """Weights rise, so that no user is moved back from candidate to stable by a step."""
-        before = 0.0
+        before = 0
         for index, step in enumerate(self.steps):
             if isinstance(step, ShadowStep):
                 continue
-            kind, weight = kind_of(step), weight_of(step)
+            kind, arms = kind_of(step), 1 + len(step.ab.others) if isinstance(step, AbStep) else 1
+            weight = round(weight_of(step) * 100) // arms * arms  # as the router splits it
+            if not weight and arms > 1:
+                raise ValueError(
+                    f"steps[{index}].{kind}.weight: {weight_of(step):g} % is too little for {arms} challengers; the"
+                    " router splits traffic in steps of 0.01 %"
+                )
             if weight < before or (weight == before and isinstance(step, CanaryStep)):
                 raise ValueError(
-                    f"steps[{index}].{kind}.weight: weights must rise from step to step; {weight:g} follows {before:g}"
+                    f"steps[{index}].{kind}.weight: weights must rise from step to step; "
+                    f"{weight / 100:g} follows {before / 100:g}"
                 )
             before = weight
         return self
@@ -199,6 +206,11 @@ class RolloutSpec(_Section):
             )
 
     def _check_guarded(self, gate: Mean) -> None:
+        if self.others and self.metric(gate.of).promql:
+            raise ValueError(
+                f"steps[{len(self.steps) - 1}].ab.others: counters are read for stable and the candidate only, and a"
+                f" gate asks for {gate.of}; tell it by POST /feedback, or test one challenger"
+            )
         for index, step in enumerate(self.steps):
             asked = options(step)
             why = self.metric(gate.of).too_long(asked.timeout)

@@ -67,6 +67,8 @@ class Verdict:
     """Challengers that failed while others did not."""
     winner: str = "candidate"
     """Of a pass: which challenger is to be promoted."""
+    ahead: str = ""
+    """Of several challengers, while it is not decided: the best one of those that pass, for when time is over."""
 
 
 GONE = "no replica of the candidate is up"

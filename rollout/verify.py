@@ -95,8 +95,11 @@ def _differences(again: Verdict, recorded: Verdict) -> Iterator[str]:
             yield from (f"{name}: {what}" for what in _gate(new, old))
         if len(gates) != len(recorded.others.get(name, ())):
             yield f"{name} was not judged by all of its gates"
-    if (again.dropped, again.winner) != (recorded.dropped, recorded.winner):
-        yield f"the winner was {recorded.winner}, and computed anew it is {again.winner}"
+    if again.winner != recorded.winner or recorded.ahead not in {"", again.ahead}:
+        who, anew = recorded.ahead or recorded.winner, again.ahead or again.winner
+        yield f"the winner was {who}, and computed anew it is {anew}"
+    if again.dropped != recorded.dropped:
+        yield f"{' and '.join(recorded.dropped) or 'nobody'} was dropped, and computed anew {again.dropped}"
     if len(again.gates) != len(recorded.gates):
         yield f"{len(recorded.gates)} gates were judged, and the spec has {len(again.gates)}"
     for new, old in zip(again.gates, recorded.gates, strict=False):

@@ -183,6 +183,8 @@ def _show(it: dict[str, Any], missing: str) -> None:
     table = Table(show_header=False, box=None, padding=(0, 2))
     for side in ("stable", "candidate"):
         table.add_row(side, f"{it['model']} {it[side]['reference']} = version {it[side]['version']}")
+    for name, of in it["others"].items():
+        table.add_row(name, f"{it['model']} {of['reference']} = version {of['version']}")
     parity = it["parity"]
     wanted = it["objective"]
     table.add_row("compile", f"{', '.join(it['targets'])}   at {', '.join(it['precision'])}")

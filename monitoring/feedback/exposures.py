@@ -7,7 +7,7 @@ sticky header is a user of its own.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ NOBODY = 0
 SETTLING = 2.0
 """Seconds after a change of the routes, in which it is not known by which of both a request was routed."""
 _COLUMNS = frozenset({"request_id", "row", "at", "variant", "kind", "unit", "seconds", "digest"})
+_OTHER = "the challenger "
 _TURN = 20_000
 _MOST_ROWS = 400_000
 """Of one call: what is left comes with the next one."""
@@ -71,7 +72,7 @@ class Exposed:
     def __init__(self, traffic: Traffic, since: float, others: Sequence[str] = ()) -> None:
         self._others = tuple(others)
         self._sides = {"stable": traffic.stable, "the candidate": traffic.candidate}
-        self._sides |= {f"the challenger {name}": traffic.others.get(name, "") for name in others}
+        self._sides |= {_OTHER + name: traffic.others.get(name, "") for name in others}
         self._tail = Tail(traffic.folder, set(self._sides.values()), since, _COLUMNS.__contains__)
         self._heard: set[str] = set()
 
@@ -88,9 +89,14 @@ class Exposed:
             parts += [found for found in map(self._read, batches) if found]
         return joined(parts), False
 
-    def silent(self) -> str:
-        """Which side cannot be read, and why; nothing where something of it came in the last call."""
+    def silent(self, gone: Collection[str] = ()) -> str:
+        """Which side cannot be read, and why; nothing where something of it came in the last call.
+
+        `gone`: others that answer nobody any more.
+        """
         for who, digest in self._sides.items():
+            if who.removeprefix(_OTHER) in gone:
+                continue
             if not digest:
                 return f"it is not known which artifact {who} is; build it anew"
             if prefix(digest) not in self._heard and (why := self._tail.problem(digest)):

@@ -124,7 +124,7 @@ class Ledger:
                 return Came(blind=_behind(look), notes=ledger_outcomes.notes(database))
             found, whole = self._captured(database, now)
             ledger_units.keep(database, found, self._changes(pairs), look)
-            blind = self._exposed.silent() if self._exposed else ""
+            blind = self._exposed.silent(self._gone(pairs)) if self._exposed else ""
             try:
                 left = self._told(database, look) if whole else ""
             except Unavailable as reason:
@@ -142,6 +142,11 @@ class Ledger:
             others = {name: told[OTHERS + i] for i, name in enumerate(self._others) if OTHERS + i in told}
             mine, notes = told[CANDIDATE], ledger_outcomes.notes(database)
             return Came(mine.rewards, mine.arrivals, notes=notes, others=others)
+
+    def _gone(self, pairs: Mapping[int, Shares]) -> list[str]:
+        """Others that were dropped."""
+        chances = {name: pairs[OTHERS + i][-1][1] for i, name in enumerate(self._others) if OTHERS + i in pairs}
+        return [name for name in self._others if not chances.get(name)]
 
     def _changes(self, pairs: Mapping[int, Shares]) -> Shares:
         """When the routes changed, and the chance by which users were split from then on.

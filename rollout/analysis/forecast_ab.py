@@ -115,8 +115,8 @@ def ab_test(spec: RolloutSpec, index: int, users: Users | None, rps: float, coar
     if not isinstance(step, AbStep):
         return None
     came = coming(spec, index, step.ab.metric, users)
-    kind = AbKind(AB_GATE, step.ab, spec.metric(step.ab.metric), terms_of(spec))
-    return AbTest(step.ab, kind, came, rps * step.ab.weight / 100, coarse) if came else None
+    kind = AbKind(AB_GATE, step.ab, spec.metric(step.ab.metric), terms_of(spec), len(step.ab.arms))
+    return AbTest(step.ab, kind, came, rps * step.ab.weight / 100 / len(step.ab.arms), coarse) if came else None
 
 
 def foresee(test: AbTest, tests: int = TESTS) -> AbForecast:

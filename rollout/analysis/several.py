@@ -16,8 +16,8 @@ def best_of(verdicts: Mapping[str, Verdict], metric: Metric, dropped: Collection
     """Of each challenger's verdict by name, the candidate's first. `dropped`: those that are out already.
 
     A challenger that failed is out. When all of them are, the step fails; when all that are left pass, it passes, and
-    the one with the largest effect wins. Each was proven better than stable by itself, at its part of alpha; that the
-    winner is better than the others that passed is an estimate.
+    the one with the largest effect wins; one that passes is `ahead` of those that are undecided. Each was proven
+    better than stable by itself, at its part of alpha; that the winner is better than the others is an estimate.
     """
     left = {
         name: verdict
@@ -31,10 +31,11 @@ def best_of(verdicts: Mapping[str, Verdict], metric: Metric, dropped: Collection
         return replace(told, outcome=Outcome.FAIL, reason=_said(verdicts))
     outcome = worst([verdict.outcome for verdict in left.values()])
     told = replace(told, outcome=outcome, dropped=out, requests=min(of.requests for of in left.values()))
+    passing = [name for name, of in left.items() if of.outcome is Outcome.PASS]
+    best = max(passing, key=lambda name: _effect(left[name], metric), default="")
     if outcome is not Outcome.PASS:
-        return replace(told, reason=_said({name: of for name, of in left.items() if of.outcome is outcome}))
-    winner = max(left, key=lambda name: _effect(left[name], metric))
-    return replace(told, winner=winner, reason=_said({winner: left[winner], **left}))
+        return replace(told, ahead=best, reason=_said({name: of for name, of in left.items() if of.outcome is outcome}))
+    return replace(told, winner=best, reason=_said({best: left[best], **left}))
 
 
 def _said(verdicts: Mapping[str, Verdict]) -> str:

@@ -224,3 +224,28 @@ def test_the_rest_decide_without_one_that_was_dropped(drive_of: Callable[..., Dr
     event = drive.until(ended)
     assert (event.state.phase, event.state.winner) == (Phase.PROMOTING, "small")
     assert drive.holds()
+
+
+def test_one_that_makes_no_difference_keeps_no_winner_waiting_for_ever(drive_of: Callable[..., Drive]) -> None:
+    drive = drive_of({"stable": 0.10, "candidate": 0.10, "small": 0.30, "big": 0.10}, timeout="2d")
+    event = drive.until(ended)
+    assert (event.state.phase, event.state.winner) == (Phase.PROMOTING, "small")
+    assert event.state.reason == "small is proven to be better"
+    assert event.at >= 2 * 86_400
+    assert drive.holds()
+
+
+def test_a_candidate_that_is_away_hides_nothing_of_the_others(drive_of: Callable[..., Drive]) -> None:
+    drive = drive_of({"stable": 0.10, "candidate": 0.10, "small": 0.10, "big": 0.10})
+    drive.until(lambda event: event.state.step == 1)
+    away = {**SIDES, "candidate": ()}
+    plane = drive.plane
+    controller = Controller(drive.rollout, drive.store, plane.router, (plane.source, drive.people), lambda: away)
+    for _ in range(5):
+        drive.now += TICK
+        plane.source.traffic(2000)
+        controller.tick("me", drive.now)
+    progress = drive.store.progress(drive.rollout.id)
+    assert progress is not None
+    assert progress.verdict is not None
+    assert progress.verdict.outcome is Outcome.UNDECIDED
