@@ -4,6 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 SHELL  := /bin/bash
+# Two tests at a time: much of a test is waiting.
+TWO    := -n 2 --dist worksteal
 
 .PHONY: demo test test-fast test-slow check format env clean
 
@@ -23,10 +25,10 @@ demo: $(STAMP)
 test: test-fast test-slow
 
 test-fast: $(STAMP)
-	$(BIN)/python -m pytest -m 'not scenario' tests
+	$(BIN)/python -m pytest -m 'not scenario' $(TWO) tests
 
 test-slow: $(STAMP)
-	$(BIN)/python -m pytest -m scenario tests
+	$(BIN)/python -m pytest -m scenario $(TWO) tests
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

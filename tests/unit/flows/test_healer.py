@@ -11,11 +11,7 @@ from lockgate.rollout.state import State
 from lockgate.rollout.words import Phase
 
 SIDES = ("stable", "candidate", "small")
-FACTS = {
-    f"{side}_{what}": f"{side}-{what}"
-    for side in SIDES
-    for what in ("bento", "digest", "version", "target", "precision")
-}
+FACTS = {f"{s}_{what}": f"{s}-{what}" for s in SIDES for what in ("bento", "digest", "version", "target", "precision")}
 
 
 @dataclass
