@@ -96,13 +96,14 @@ class RolloutSpec(_Section):
     @model_validator(mode="after")
     def _rising(self) -> Self:
         """Weights rise, so that no user is moved back from candidate to stable by a step."""
-        before = 0
+        before = 0.0
         for index, step in enumerate(self.steps):
             if isinstance(step, ShadowStep):
                 continue
             kind, arms = kind_of(step), 1 + len(step.ab.others) if isinstance(step, AbStep) else 1
-            weight = round(weight_of(step) * 100) // arms * arms  # as the router splits it
-            if not weight and arms > 1:
+            # As the router splits it.
+            weight = round(weight_of(step) * 100) // arms * arms if arms > 1 else weight_of(step) * 100
+            if not weight:
                 raise ValueError(
                     f"steps[{index}].{kind}.weight: {weight_of(step):g} % is too little for {arms} challengers; the"
                     " router splits traffic in steps of 0.01 %"
