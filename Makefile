@@ -9,6 +9,9 @@ TWO    := -n 2 --dist worksteal
 
 .PHONY: demo test test-fast test-slow check format env clean
 
+# Tests start hundreds of short processes: each should find Lockgate compiled.
+unexport PYTHONDONTWRITEBYTECODE
+
 env: $(STAMP)
 
 # torch's CPU build is enough here and a tenth of the size: pip takes it where the constraints name it.
