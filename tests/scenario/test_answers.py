@@ -32,7 +32,7 @@ def test_two_labels_in_a_hundred_that_differ_are_rolled_back_in_shadow(stable: A
     """Every other request is answered twice: how noisy stable is, is soon known."""
     stable.alias("challenger", 8)
     shadow = {"shadow": STEPS[0]["shadow"] | {"echo": "50%"}}
-    stable.write(steps=[shadow, STEPS[1]], gates=GATES | {"agreement": {"metric": "disagreement", "max": "0.5%"}})
+    stable.write(steps=[shadow, STEPS[1]], gates=GATES)
     with stable.traffic(rate=200) as traffic:
         done = stable.cli("run")
     assert done.returncode == 10, done.stdout + done.stderr
@@ -42,7 +42,7 @@ def test_two_labels_in_a_hundred_that_differ_are_rolled_back_in_shadow(stable: A
     assert last["step"] == "shadow 100 %"
     agreement = next(g for g in last["verdict"]["gates"] if g["gate"] == "agreement")
     assert agreement["outcome"] == "fail"
-    assert agreement["candidate"] > 0.005
+    assert agreement["candidate"] > 0.01
     examples = stable.status()["disagreements"]
     assert {e["gate"] for e in examples} == {"agreement"}
     for example in examples:  # they are the requests that version 8 was made to answer differently
