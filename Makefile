@@ -4,8 +4,13 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 SHELL  := /bin/bash
+# Two tests at a time: much of a test is waiting.
+TWO    := -n 2 --dist worksteal
 
 .PHONY: demo test test-fast test-slow check format env clean
+
+# Tests start hundreds of short processes: each should find Lockgate compiled.
+unexport PYTHONDONTWRITEBYTECODE
 
 env: $(STAMP)
 
@@ -23,10 +28,10 @@ demo: $(STAMP)
 test: test-fast test-slow
 
 test-fast: $(STAMP)
-	$(BIN)/python -m pytest -m 'not scenario' tests
+	$(BIN)/python -m pytest -m 'not scenario' $(TWO) tests
 
 test-slow: $(STAMP)
-	$(BIN)/python -m pytest -m scenario tests
+	$(BIN)/python -m pytest -m scenario $(TWO) tests
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -26,13 +26,19 @@ def configure(home: Home, spec: Spec) -> Path:
     folder = home.capture(spec.name)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     folder.chmod(0o700)
-    with _alone(folder):
-        before = _read(folder / SETTINGS)
+    with alone(folder):
+        before = read_settings(folder / SETTINGS)
         key = before.get("key")
         after = {**_settings(spec), "key": key if _is_key(key) else secrets.token_hex(_KEY_BYTES)}
         if after != before:
-            _write(folder / SETTINGS, after)
+            write_private(folder / SETTINGS, after)
     return folder
+
+
+def key_of(home: Home, spec: Spec) -> str:
+    """The key of the pipeline's hashes, as hexadecimal digits; made, with the settings, where there is none yet."""
+    key = read_settings(home.capture(spec.name) / SETTINGS).get("key")
+    return str(key) if _is_key(key) else str(read_settings(configure(home, spec) / SETTINGS)["key"])
 
 
 def _settings(spec: Spec) -> dict[str, Any]:
@@ -54,8 +60,8 @@ def _is_key(key: object) -> bool:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Two controllers at the pipeline's first start must not make two keys."""
+def alone(folder: Path) -> Iterator[None]:
+    """One process at a time: two controllers at the pipeline's first start must not make two keys."""
     lock = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -64,7 +70,8 @@ def _alone(folder: Path) -> Iterator[None]:
         os.close(lock)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_settings(path: Path) -> dict[str, Any]:
+    """Nothing, where there is no file or a damaged one."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -72,7 +79,8 @@ def _read(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _write(path: Path, settings: dict[str, Any]) -> None:
+def write_private(path: Path, settings: dict[str, Any]) -> None:
+    """Whole or not at all, and readable by its owner only. The caller is `alone` with the folder."""
     new = path.with_suffix(".new")
     new.unlink(missing_ok=True)
     handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

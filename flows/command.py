@@ -13,13 +13,13 @@ from lockgate.rollout.store import Event, Rollout, Store
 _TRIES = 20
 
 
-def say(name: str, command: Literal["promote", "abort", "pause", "resume"], comment: str) -> str:
+def say(name: str, command: Literal["promote", "abort", "pause", "resume"], comment: str, variant: str = "") -> str:
     """Record the command; a sentence about what follows. Raises `NoRollout`, `NotNow`."""
     from lockgate.flows.cli.options import named, the_store
 
     with the_store() as store:
         rollout = named(store, name)
-        event = record(store, rollout, Commanded(command, getpass.getuser(), comment))
+        event = record(store, rollout, Commanded(command, getpass.getuser(), comment, variant))
         driven = store.holder(rollout.id, time.time())
     follows = f"driven by {driven}" if driven else "nobody drives it now: `lockgate run` carries this out"
     return f"{rollout.id}: {command} recorded, the rollout is {event.state.phase.replace('_', ' ')}; {follows}"

@@ -12,18 +12,21 @@ import time
 from collections.abc import Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from lockgate.flows import report
 from lockgate.flows.observer import Observation
 from lockgate.flows.outbox import Outbox
 from lockgate.flows.release import bento_of, tidy
+from lockgate.flows.rewards import Places, Rewards
 from lockgate.flows.world import World
 from lockgate.registry.errors import Conflict, NoSuchVersion, RegistryError
 from lockgate.rollout.controller import Controller
 from lockgate.rollout.errors import Fenced, RouterError, StoreDown
 from lockgate.rollout.progress import Progress
-from lockgate.rollout.state import Broke, Settled, State
+from lockgate.rollout.spec import AbStep
+from lockgate.rollout.state import Broke, Dropped, Settled, State
 from lockgate.rollout.store import Event, Rollout
 from lockgate.rollout.words import Phase
 from lockgate.services.errors import NotReady
@@ -50,17 +53,25 @@ class Healer:
     deaths: dict[str, int] = field(default_factory=dict)
     _thread: threading.Thread | None = None
 
-    def look(self) -> None:
+    def look(self, state: State) -> None:
+        """What is needed in this state: nobody who was dropped, and in the end only the winner beside stable."""
         if self._thread is not None and self._thread.is_alive():
             return
         wanted = self.world.spec.service.replicas.min
-        for side in ("stable", "candidate"):
+        for side in self._needed(state):
             bento = bento_of(self.facts, side, self.world.spec.model.name)
             if len(self.world.served(bento.tag)) < wanted:
                 self.deaths[side] = self.deaths.get(side, 0) + 1
                 self._thread = threading.Thread(target=self._start, args=(bento, wanted), name="healer", daemon=True)
                 self._thread.start()
                 return
+
+    def _needed(self, state: State) -> list[str]:
+        if not state.phase.stepping:
+            return ["stable", state.winner]
+        arms = [side for side in ("candidate", *self.world.spec.rollout.others) if side not in state.dropped]
+        # One that keeps dying waits for the others: nobody else is to be left without replicas because of it.
+        return ["stable", *sorted(arms, key=lambda side: self.deaths.get(side, 0) > _DEATHS)]
 
     def _start(self, bento: Bento, count: int) -> None:
         with suppress(NotReady):  # the next look counts it as another death
@@ -80,12 +91,16 @@ def drive(world: World, rollout: Rollout, me: str, watch: Watcher, *, outbox: Ou
     healer = Healer(world, facts)
     with Outbox() if outbox is None else nullcontext(outbox) as out:
         try:
-            with Observation(world.spec, facts, world.home.capture(world.spec.name)) as seen:
+            name = world.spec.name
+            places = Places(world.home.capture(name), world.home.feedback(name), rollout.id)
+            with Observation(world.spec, facts, places.capture, Rewards(world.spec, facts, places)) as seen:
                 sources = world.source, seen
-                controller = Controller(rollout, world.store, world.router, sources, lambda: world.sides(facts))
-                return _loop(_Drive(world, rollout, controller, healer, out, seen), me, watch)
+                now = time.time
+                controller = Controller(rollout, world.store, world.router, sources, lambda: world.sides(facts), now)
+                return _loop(_Drive(world, rollout, controller, healer, out, seen, places), me, watch)
         finally:
             healer.join()
+            world.feedback.join()
             world.store.release(rollout.id, me)
 
 
@@ -97,8 +112,10 @@ class _Drive:
     healer: Healer
     outbox: Outbox
     observation: Observation
+    places: Places
     noted: str = ""
     shown: list[dict[str, Any]] = field(default_factory=list)
+    counted: dict[str, int] = field(default_factory=dict)
 
 
 def _loop(d: _Drive, me: str, watch: Watcher) -> State:
@@ -115,7 +132,7 @@ def _loop(d: _Drive, me: str, watch: Watcher) -> State:
                 raise
         else:
             _note(d, event.state)
-            _keep_examples(d)
+            _keep_notes(d)
             watch(event, d.world.store.progress(d.rollout.id))
             if event.state.phase.over:
                 _clear(d)
@@ -134,8 +151,10 @@ def _restart(d: _Drive, error: RouterError) -> None:
 
 def _turn(d: _Drive, me: str) -> Event:
     now = time.time()
-    if not d.world.store.last(d.rollout.id).state.phase.over:
-        d.healer.look()
+    before = d.world.store.last(d.rollout.id).state
+    if not before.phase.over:
+        d.healer.look(before)
+        d.world.feedback.look()
     event = d.controller.tick(me, now)
     state = event.state
     if state.phase is Phase.PROMOTING and (ready := _move_alias(d, event)):
@@ -144,8 +163,20 @@ def _turn(d: _Drive, me: str) -> Event:
     elif state.phase is Phase.ROLLING_BACK:  # the tick has verified that stable answers everything
         event = d.controller.record(event, Settled(), now)
         d.controller.conform(event.state, now)
-    if state.phase.stepping and d.healer.deaths.get("candidate", 0) > _DEATHS:
-        event = d.controller.record(event, Broke(f"the candidate's replicas died {_DEATHS} times"), now)
+    return _give_up(d, event, now)
+
+
+def _give_up(d: _Drive, event: Event, now: float) -> Event:
+    """A challenger whose replicas do not stay up; with others beside it in the step, they go on without it."""
+    for side in ("candidate", *d.world.spec.rollout.others):
+        state = event.state
+        if not state.phase.stepping or side in state.dropped or d.healer.deaths.get(side, 0) <= _DEATHS:
+            continue
+        why = f"{'the candidate' if side == 'candidate' else side}'s replicas died {_DEATHS} times"
+        step = d.rollout.spec.steps[state.step]
+        several = isinstance(step, AbStep) and step.ab.others
+        if several or side == "candidate":
+            event = d.controller.record(event, Dropped(side, why) if several else Broke(why), now)
     return event
 
 
@@ -153,10 +184,11 @@ def _move_alias(d: _Drive, event: Event) -> Event | None:
     """Point @champion at the candidate once it answers everything; None while the registry does not answer."""
     subject = d.rollout.subject
     expected = subject["stable"] if d.world.spec.model.stable == "@champion" else None
-    if not d.world.sides(event.state.facts)["candidate"]:
+    winner = event.state.winner
+    if not d.world.sides(event.state.facts)[winner]:
         return None  # its replicas are coming back; stable answers meanwhile
     try:
-        d.world.registry.assign(subject["model"], subject["candidate"], expected=expected)
+        d.world.registry.assign(subject["model"], subject[winner], expected=expected)
     except (Conflict, NoSuchVersion) as error:
         return d.controller.record(event, Broke(str(error)), time.time())
     except RegistryError:
@@ -168,15 +200,19 @@ def _clear(d: _Drive) -> None:
     """Stop the side that lost, and close the rollout."""
     d.healer.join()
     tidy(d.world)
+    d.places.forget()
     d.world.store.close_rollout(d.rollout.id, time.time())
 
 
-def _keep_examples(d: _Drive) -> None:
-    """The worst disagreements, for people to look at."""
+def _keep_notes(d: _Drive) -> None:
+    """The worst disagreements, and what became of feedback, for people to look at."""
     examples = [asdict(example) for example in d.observation.examples()]
     if examples and examples != d.shown:
         d.world.store.note(d.rollout.id, report.DISAGREEMENTS, examples)
         d.shown = examples
+    if (feedback := d.observation.feedback) and feedback != d.counted:
+        d.world.store.note(d.rollout.id, report.FEEDBACK, feedback)
+        d.counted = feedback
 
 
 def _note(d: _Drive, state: State) -> None:
@@ -186,9 +222,11 @@ def _note(d: _Drive, state: State) -> None:
         return
     d.noted = mark
     tags = {"rollout": d.rollout.id, "phase": str(state.phase)}
-    if digest := state.facts.get("candidate_digest"):
+    if digest := state.facts.get(f"{state.winner}_digest"):
         tags["artifact_digest"] = digest
     if state.phase.over:
         tags["decision"] = f"{state.phase}: {state.reason}"
     subject = d.rollout.subject
-    d.outbox.put("tags in MLflow", lambda: d.world.registry.annotate(subject["model"], subject["candidate"], tags))
+    arms = ("candidate", *d.rollout.spec.others) if state.phase.over else (state.winner,)
+    for version in [subject[arm] for arm in arms]:
+        d.outbox.put("tags in MLflow", partial(d.world.registry.annotate, subject["model"], version, tags))

@@ -5,15 +5,21 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
 
+from lockgate.flows.expected_users import GivenUsers, wanted
 from lockgate.flows.home import home
 from lockgate.flows.spec import Spec
 from lockgate.monitoring.measurement import Histogram, Tally
 from lockgate.rollout.envoy.bootstrap import latency_buckets
 from lockgate.rollout.errors import RolloutError
+from lockgate.rollout.gates import Mean
 from lockgate.rollout.ports import MetricSource
+from lockgate.rollout.spec import AbStep, ShadowStep, Step
+
+if TYPE_CHECKING:  # the judge loads numpy
+    from lockgate.rollout.analysis.forecast import GateForecast, StepForecast
 
 DIFFERING = 0.001
 """Assumed share of answers in which equals differ: one hardware's floats are not another's."""
@@ -30,6 +36,7 @@ class Given:
     error_rate: float | None = None
     p50_ms: float | None = None
     p99_ms: float | None = None
+    users: GivenUsers = field(default_factory=GivenUsers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +92,12 @@ def forecast(spec: Spec, given: Given, counted: Seen | None) -> dict[str, Any]:
             "p50_ms": round(latency.quantile(0.5), 3),
             "p99_ms": round(latency.quantile(0.99), 3),
             "differing": traffic.differing,
+            "users_per_day": given.users.per_day,
+            "rates": dict(given.users.rates),
+            "cvs": dict(given.users.cvs),
             "assumed": assumed,
         },
-        "steps": [_step(asdict(step), step.advice, list(map(str, step.changes))) for step in found.steps],
+        "steps": [_step(spec, given.users, *each) for each in zip(spec.rollout.steps, found.steps, strict=True)],
         "decides": all(step.decides for step in found.steps),
         "alpha": found.alpha,
         "rolled_back": found.rolled_back,
@@ -95,13 +105,37 @@ def forecast(spec: Spec, given: Given, counted: Seen | None) -> dict[str, Any]:
     }
 
 
-def _step(step: dict[str, Any], advice: str, changes: list[str]) -> dict[str, Any]:
-    return {**step, "changes": changes, "advice": advice}
+def _step(spec: Spec, users: GivenUsers, step: Step, found: StepForecast) -> dict[str, Any]:
+    return {
+        **asdict(found),
+        "gates": [_gate(spec, users, step, gate) for gate in found.gates],
+        "changes": list(map(str, found.changes)),
+        "test": _test(spec, users, step, found),
+        "advice": found.advice,
+    }
+
+
+def _gate(spec: Spec, users: GivenUsers, step: Step, found: GateForecast) -> dict[str, Any]:
+    gate, said = spec.rollout.gates[found.gate], asdict(found)
+    if found.unforeseen and isinstance(gate, Mean) and not isinstance(step, ShadowStep):
+        said["unforeseen"] += f"; {wanted(spec, gate.of, users)}"
+    return said
+
+
+def _test(spec: Spec, users: GivenUsers, step: Step, found: StepForecast) -> dict[str, Any] | None:
+    """Of an `ab` step; `unforeseen` says why nothing else is, as a sentence."""
+    if not isinstance(step, AbStep):
+        return None
+    ab = step.ab
+    begun = {"metric": ab.metric, "allocation": ab.allocation, "on_timeout": ab.on_timeout}
+    if found.test is None:
+        return {**begun, "unforeseen": f"what users do is not foreseen; {wanted(spec, ab.metric, users)}"}
+    return {**asdict(found.test), **begun, "decided": found.test.decided, "unforeseen": ""}
 
 
 def _traffic(spec: Spec, given: Given, counted: Seen | None) -> tuple[Any, list[str]]:
     """And the names of what was assumed."""
-    from lockgate.rollout.analysis.forecast_traffic import Traffic, lognormal, shares_of
+    from lockgate.rollout.analysis.forecast_traffic import Traffic, Users, lognormal, shares_of
 
     rps = given.rps if given.rps is not None else counted.rps if counted else 0.0
     rate, assumed = given.error_rate, ["differing"]
@@ -116,8 +150,9 @@ def _traffic(spec: Spec, given: Given, counted: Seen | None) -> tuple[Any, list[
     else:
         p50, p99 = _quantiles(given, counted.stable.latency if counted else Histogram(), assumed)
         shares = lognormal(p50, p99, edges)
-    captured = spec.monitoring.capture.sample / 100
-    return Traffic(rps, rate, edges, shares, DIFFERING, captured), assumed
+    captured, said = spec.monitoring.capture.sample / 100, given.users
+    users = Users(said.per_day, said.typical) if said.per_day is not None else None
+    return Traffic(rps, rate, edges, shares, DIFFERING, captured, users), assumed
 
 
 def _quantiles(given: Given, latency: Histogram, assumed: list[str]) -> tuple[float, float]:

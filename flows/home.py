@@ -6,6 +6,7 @@ artifacts/             compiled models, by digest
 <name>/router/         Envoy's files, logs and socket of one spec
 <name>/replicas/       that spec's replicas
 <name>/capture/        what they keep of the live traffic
+<name>/feedback/       what users did after they were answered, and the server that takes it in
 """
 
 from __future__ import annotations
@@ -36,6 +37,9 @@ class Home:
 
     def capture(self, name: str) -> Path:
         return self.root / name / "capture"
+
+    def feedback(self, name: str) -> Path:
+        return self.root / name / "feedback"
 
 
 def home() -> Home:

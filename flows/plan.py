@@ -11,25 +11,27 @@ from lockgate.flows.spec import Spec
 from lockgate.registry.quick import resolve_quickly
 from lockgate.registry.words import ModelVersion
 from lockgate.rollout.advance import label
-from lockgate.rollout.gates import Disagreement, ErrorRate, Gate, Latency, PredictionDrift, Query
+from lockgate.rollout.gates import Disagreement, ErrorRate, Gate, Latency, Mean, PredictionDrift, Query
 from lockgate.rollout.profile import PROFILES
-from lockgate.rollout.spec import CanaryStep, Step
+from lockgate.rollout.spec import AbStep, RolloutSpec, Step, options
 
 
 def plan(spec: Spec) -> dict[str, Any]:
     """Resolved versions, targets, steps, gates and ports, as JSON values. Raises `NoSuchVersion`, `RegistryDown`."""
-    stable, candidate = versions(spec)
+    found = versions(spec)
+    stable, candidate = found["stable"], found["candidate"]
     return {
         "name": spec.name,
         "model": spec.model.name,
         "stable": _version(spec.model.stable, stable),
         "candidate": _version(spec.model.candidate, candidate),
+        "others": {name: _version(reference, found[name]) for name, reference in spec.model.others.items()},
         "targets": list(spec.service.compile.targets),
         "precision": list(spec.service.compile.precision),
         "objective": spec.service.compile.objective.model_dump(mode="json", exclude_none=True),
         "parity": spec.service.compile.parity.model_dump(mode="json"),
         "replicas": spec.service.replicas.min,
-        "steps": [_step(step) for step in spec.rollout.steps],
+        "steps": [_step(spec.rollout, step) for step in spec.rollout.steps],
         "gates": {name: gate_in_words(gate) for name, gate in spec.rollout.gates.items()},
         "profile": spec.rollout.profile,
         "alpha": PROFILES[spec.rollout.profile].alpha,
@@ -38,17 +40,18 @@ def plan(spec: Spec) -> dict[str, Any]:
     }
 
 
-def versions(spec: Spec) -> tuple[ModelVersion, ModelVersion]:
-    """Stable and candidate, without importing MLflow where its tracking store allows."""
+def versions(spec: Spec) -> dict[str, ModelVersion]:
+    """Of stable, the candidate and the others, without importing MLflow where its tracking store allows."""
     uri = os.environ.get("MLFLOW_REGISTRY_URI") or os.environ.get("MLFLOW_TRACKING_URI")
-    references = [spec.model.stable, spec.model.candidate]
+    named = {"stable": spec.model.stable, "candidate": spec.model.candidate, **spec.model.others}
+    references = list(named.values())
     found = resolve_quickly(uri, spec.model.name, references)
     if found is None:
         from lockgate.registry.mlflow_registry import MlflowRegistry
 
         registry = MlflowRegistry(home().models)
         found = [registry.resolve(spec.model.name, reference) for reference in references]
-    return found[0], found[1]
+    return dict(zip(named, found, strict=True))
 
 
 def gate_in_words(gate: Gate) -> str:
@@ -68,6 +71,8 @@ def gate_in_words(gate: Gate) -> str:
             return f"at most {gate.max:.3g} of the answers differ from stable's, beyond stable's own noise"
         case PredictionDrift():
             return f"the candidate's predictions are at most {gate.max:g} away from stable's"
+        case Mean():
+            return f"{gate.of} is worse than stable's by at most {gate.margin:.3g} of it"
         case Query():
             return f"{_limits(gate)}: {gate.query}"
 
@@ -81,16 +86,26 @@ def _version(reference: str, version: ModelVersion) -> dict[str, Any]:
     return {"reference": reference, "version": version.version, "source": version.source}
 
 
-def _step(step: Step) -> dict[str, Any]:
-    options = step.canary if isinstance(step, CanaryStep) else step.shadow
+def _step(spec: RolloutSpec, step: Step) -> dict[str, Any]:
+    asked = options(step)
     return {
         "step": label(step),
-        "min_requests": options.hold.min_requests,
-        "min_seconds": options.hold.duration or 0,
-        "until": options.until,
-        "timeout_seconds": options.timeout,
-        "on_timeout": options.on_timeout,
+        "min_requests": asked.hold.min_requests,
+        "min_seconds": asked.hold.duration or 0,
+        "until": asked.until,
+        "timeout_seconds": asked.timeout,
+        "on_timeout": asked.on_timeout,
+        "test": _test(spec, step),
     }
+
+
+def _test(spec: RolloutSpec, step: Step) -> str:
+    """What an `ab` step tests, in words; of another step, nothing."""
+    if not isinstance(step, AbStep):
+        return ""
+    metric, least = spec.metric(step.ab.metric), step.ab.minimum_effect
+    by = f" by at least {least:.3g} of stable's" if least else ""
+    return f"{step.ab.metric} gets {metric.better} with the candidate{by}"
 
 
 def _port(address: str) -> dict[str, str]:

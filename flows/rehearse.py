@@ -18,9 +18,9 @@ from lockgate.flows.spec import Spec
 from lockgate.rollout.advance import label
 from lockgate.rollout.analysis.forecast import seconds_needed
 from lockgate.rollout.analysis.forecast_traffic import Traffic
-from lockgate.rollout.gates import Disagreement, PredictionDrift, Query
+from lockgate.rollout.gates import Disagreement, Mean, PredictionDrift, Query
 from lockgate.rollout.profile import PROFILES
-from lockgate.rollout.spec import RolloutSpec, ShadowStep
+from lockgate.rollout.spec import AB_GATE, AbStep, RolloutSpec, ShadowStep
 
 _SEED = 1
 
@@ -40,6 +40,7 @@ def rehearse(
         "shuffles": shuffles,
         "alpha": PROFILES[spec.rollout.profile].alpha,
         "left_out": _left_out(spec.rollout),
+        "not_compared": _not_compared(it),
         "equal": _told(spec.rollout, equal),
         "candidate": _told(spec.rollout, _replay(spec.rollout, it, shuffles, real=True)) if it.candidate else None,
         "faults": [_found(spec.rollout, fault, _replay(spec.rollout, it, shuffles, fault=fault)) for fault in faults],
@@ -97,8 +98,24 @@ def _traffic(it: Captured) -> dict[str, Any]:
 
 def _left_out(spec: RolloutSpec) -> dict[str, str]:
     """Gates that captured traffic says nothing about, by name."""
-    why = {Query: "captured traffic holds no Prometheus", PredictionDrift: "it is judged in a rollout only"}
-    return {name: why[type(gate)] for name, gate in spec.gates.items() if type(gate) in why}
+    why = {
+        Query: "captured traffic holds no Prometheus",
+        PredictionDrift: "it is judged in a rollout only",
+        Mean: "captured traffic does not hold what users did",
+    }
+    left = {name: why[type(gate)] for name, gate in spec.gates.items() if type(gate) in why}
+    return left | ({AB_GATE: why[Mean]} if any(isinstance(step, AbStep) for step in spec.steps) else {})
+
+
+def _not_compared(it: Captured) -> dict[str, str]:
+    """Gates for which no answer of the candidate could be held against stable's, by name."""
+    why = (
+        "no request has both an answer of stable and one of the candidate to a copy of it (kind shadow)"
+        if it.routed
+        else "it was captured without a router, which says whose answer it is (variant); capture it at the address of"
+        " a pipeline with a shadow step"
+    )
+    return {name: why for name, of in it.pairs.items() if it.candidate and not of.compared.any()}
 
 
 def _told(spec: RolloutSpec, replayed: Replayed) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 
 import psutil
 
+from lockgate.flows import feedback
 from lockgate.flows.build import build
 from lockgate.flows.capture import configure
 from lockgate.flows.errors import NothingToDo
@@ -63,10 +64,11 @@ def _runs(pid: int, created: str) -> bool:
         return False
 
 
-def resolve(world: World) -> tuple[ModelVersion, ModelVersion]:
-    """Stable and candidate as the registry names them now. Raises `NoSuchVersion`, `RegistryDown`."""
+def resolve(world: World) -> dict[str, ModelVersion]:
+    """Stable, candidate and others as the registry names them now. Raises `NoSuchVersion`, `RegistryDown`."""
     model = world.spec.model
-    return world.registry.resolve(model.name, model.stable), world.registry.resolve(model.name, model.candidate)
+    named = {"stable": model.stable, "candidate": model.candidate, **model.others}
+    return {side: world.registry.resolve(model.name, reference) for side, reference in named.items()}
 
 
 def release(world: World, me: str, say: Say) -> Rollout:
@@ -86,7 +88,9 @@ def release(world: World, me: str, say: Say) -> Rollout:
 
 
 def _open(world: World, say: Say) -> Rollout:
-    stable, candidate = resolve(world)
+    versions = resolve(world)
+    stable, candidate = versions["stable"], versions["candidate"]
+    _check_apart(versions)
     if stable.version == candidate.version:
         _artifact_changed(world, stable, say)
     now = time.time()
@@ -94,15 +98,28 @@ def _open(world: World, say: Say) -> Rollout:
     rollout = Rollout(
         id=f"{world.spec.name}-{stamp}-{secrets.token_hex(2)}",
         model=world.spec.name,
-        spec=world.spec.rollout,
-        subject={"model": stable.name, "stable": stable.version, "candidate": candidate.version},
+        spec=world.spec.rollout.without_secrets(world.spec.hide),
+        subject={"model": stable.name, **{side: of.version for side, of in versions.items()}},
         document=world.spec.document,
         opened_at=now,
         closed_at=None,
     )
     world.store.open(rollout, now)
-    say(f"opened {rollout.id}: {stable.name} version {stable.version} → version {candidate.version}")
+    rest = "".join(f", {name} version {versions[name].version}" for name in world.spec.model.others)
+    say(f"opened {rollout.id}: {stable.name} version {stable.version} → version {candidate.version}{rest}")
     return rollout
+
+
+def _check_apart(versions: Mapping[str, ModelVersion]) -> None:
+    """Challengers are compared: each must be another version. Raises `NothingToDo`."""
+    seen: dict[str, str] = {}
+    for side, of in versions.items():
+        before = seen.setdefault(of.version, side)
+        if before != side and {before, side} != {"stable", "candidate"}:
+            raise NothingToDo(
+                f"{before} and {side} are both version {of.version} of {of.name}: there is nothing to compare. Let"
+                f" model.others.{side} name another version"
+            )
 
 
 def _artifact_changed(world: World, version: ModelVersion, say: Say) -> None:
@@ -161,43 +178,54 @@ def _build(world: World, rollout: Rollout, last: Event, say: Say) -> None:
     """
     made: dict[str, Bento] = {}
     facts: dict[str, str] = {}
+    side = "candidate"
     try:
-        version = world.registry.resolve(world.spec.model.name, rollout.subject["candidate"])
-        its = build(world.spec, version, world.home, say)
-        made["candidate"] = its.bento
-        facts["candidate_parity"] = _parity(its)
+        for side in _challengers(world):
+            version = world.registry.resolve(world.spec.model.name, rollout.subject[side])
+            its = build(world.spec, version, world.home, say)
+            made[side] = its.bento
+            facts[f"{side}_parity"] = _parity(its)
         if world.store.last(rollout.id).sequence == last.sequence:  # else aborted: recording will say so
             version = world.registry.resolve(world.spec.model.name, rollout.subject["stable"])
             made["stable"] = stable_bento(world, version, say)
         if world.store.last(rollout.id).sequence == last.sequence:
-            _start(world, made["candidate"], say)
+            for side in _challengers(world):
+                _start(world, made[side], say)
             serve_stable(world, made["stable"], say)
         world.store.append(rollout, last, Built(facts | _facts(made)), time.time())
     except BaseException as error:
-        _unbuild(world, rollout, last, made, error)
+        _unbuild(world, rollout, last, made, (side, error))
         if not (isinstance(error, Fenced) and world.store.last(rollout.id).state.phase.over):
             raise
 
 
-def _unbuild(world: World, rollout: Rollout, last: Event, made: dict[str, Bento], error: BaseException) -> None:
-    """Record why it could not be built, and stop what was started for it."""
-    if "candidate" in made:
-        world.platform.stop(world.served(made["candidate"].tag))
+def _challengers(world: World) -> tuple[str, ...]:
+    return ("candidate", *world.spec.rollout.others)
+
+
+def _unbuild(
+    world: World, rollout: Rollout, last: Event, made: dict[str, Bento], failed: tuple[str, BaseException]
+) -> None:
+    """Record why it could not be built, and stop what was started for it. `failed`: which challenger, and why."""
+    side, error = failed
+    started = {bento.tag for side, bento in made.items() if side != "stable"}
+    world.platform.stop([replica for tag in started for replica in world.served(tag)])
     if isinstance(error, RegistryError | ServiceError | RolloutError) and not isinstance(error, Fenced):
-        refused = isinstance(error, NotReady) or ("candidate" not in made and not isinstance(error, RegistryDown))
+        built = all(side in made for side in _challengers(world))
+        refused = isinstance(error, NotReady) or not (built or isinstance(error, RegistryDown))
         with suppress(Fenced):
             world.store.append(rollout, last, Broke(str(error), refused), time.time())
         if refused:
-            _note_refusal(world, rollout, error)
+            _note_refusal(world, rollout, side, error)
     tidy(world)
     if world.store.last(rollout.id).state.phase.over:
         world.store.close_rollout(rollout.id, time.time())
 
 
-def _note_refusal(world: World, rollout: Rollout, error: Exception) -> None:
+def _note_refusal(world: World, rollout: Rollout, side: str, error: Exception) -> None:
     tags = {"rollout": rollout.id, "phase": str(Phase.FAILED), "decision": f"refused: {error}"}
     with suppress(RegistryError):  # the reason is in our log and on the terminal too
-        world.registry.annotate(rollout.subject["model"], rollout.subject["candidate"], tags)
+        world.registry.annotate(rollout.subject["model"], rollout.subject[side], tags)
 
 
 def _parity(its: Build) -> str:
@@ -225,8 +253,9 @@ def _start(world: World, bento: Bento, say: Say) -> None:
 
 
 def serve_stable(world: World, bento: Bento, say: Say) -> None:
-    """Bring stable and the router up; with both up already, nothing changes."""
+    """Bring stable, the feedback server where the spec needs one, and the router up; what is up stays as it is."""
     _start(world, bento, say)
+    fed = _serve_feedback(world)
     stable = world.sides({"stable_bento": bento.tag})["stable"]
     if not world.router.running():
         say(f"starting the router on {world.spec.rollout.traffic.listen}")
@@ -234,6 +263,21 @@ def serve_stable(world: World, bento: Bento, say: Say) -> None:
     served = world.router.applied()
     if not served.weight and not served.mirror and set(served.stable) != set(stable):
         world.router.apply(Routes(stable))
+    if not fed:
+        feedback.stop(world.home, world.spec.name)
+
+
+def _serve_feedback(world: World) -> bool:
+    """Whether the router needs the feedback server, which then runs: an open rollout's goes on as it was opened."""
+    opened = world.store.open_of(world.spec.name)
+    fed = feedback.wanted(opened.spec if opened else world.spec.rollout)
+    if not fed:
+        return False
+    if opened and opened.document != world.spec.document:
+        feedback.revive(world.home, world.spec.name)
+    else:
+        feedback.ensure(world.home, world.spec)
+    return True
 
 
 def tidy(world: World) -> None:

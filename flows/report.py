@@ -9,13 +9,15 @@ from typing import Any
 from lockgate.rollout.advance import label, mirror, weight
 from lockgate.rollout.progress import Progress
 from lockgate.rollout.spec import RolloutSpec
-from lockgate.rollout.state import Commanded, Judged, State
+from lockgate.rollout.state import Allocated, Commanded, Dropped, Judged, State
 from lockgate.rollout.store import Event, Rollout, Store
-from lockgate.rollout.verdict import Verdict
+from lockgate.rollout.verdict import GateVerdict, Verdict
 from lockgate.rollout.words import WHOLE, Phase
 
 DISAGREEMENTS = "disagreements"
 """The name under which the worst of them are kept."""
+FEEDBACK = "feedback"
+"""And that of how many rows of feedback became what."""
 
 
 def status(store: Store, rollout: Rollout, now: float | None = None) -> dict[str, Any]:
@@ -29,7 +31,7 @@ def status(store: Store, rollout: Rollout, now: float | None = None) -> dict[str
         "name": rollout.model,
         "model": rollout.subject["model"],
         "stable_version": rollout.subject["stable"],
-        "candidate_version": rollout.subject["candidate"],
+        "candidate_version": rollout.subject[state.winner],
         "phase": str(state.phase),
         "paused": state.paused_at is not None,
         "reason": state.reason,
@@ -41,19 +43,28 @@ def status(store: Store, rollout: Rollout, now: float | None = None) -> dict[str
         "step_seconds": max(0.0, now - state.since),
         "steps": [_step(rollout.spec, state, i) for i in range(len(rollout.spec.steps))],
         "gates": _gates(progress, state),
+        "others": _others(rollout, progress, state),
+        "winner": state.winner if state.phase in (Phase.PROMOTING, Phase.SUCCEEDED) else "",
         "requests": progress.verdict.requests if progress and progress.verdict else 0,
         "facts": dict(state.facts),
         "disagreements": store.noted(rollout.id, DISAGREEMENTS) or [],
+        "feedback": store.noted(rollout.id, FEEDBACK) or {},
     }
 
 
 def share_of_candidate(spec: RolloutSpec, state: State) -> float:
-    """Percent of live requests that the candidate answers in this state."""
+    """Percent of live requests that the candidate answers in this state, or all challengers together."""
     if state.phase in (Phase.PROMOTING, Phase.SUCCEEDED):
         return 100.0
     if state.phase.stepping:
-        return weight(spec.steps[state.step]) * 100 / WHOLE
+        whole, arms = weight(spec.steps[state.step], state) * 100 / WHOLE, 1 + len(_beside(spec, state))
+        return whole * (arms - len(state.dropped)) / arms
     return 0.0
+
+
+def _beside(spec: RolloutSpec, state: State) -> tuple[str, ...]:
+    """Challengers in this step beside the candidate."""
+    return spec.others if state.step == len(spec.steps) - 1 else ()
 
 
 def _step(spec: RolloutSpec, state: State, index: int) -> dict[str, Any]:
@@ -68,7 +79,8 @@ def _step(spec: RolloutSpec, state: State, index: int) -> dict[str, Any]:
         mark = "passed"
     else:
         mark = "now" if going else "ended"
-    return {"step": label(step), "weight": weight(step) / WHOLE, "mirror": mirror(step) / WHOLE, "state": mark}
+    moved = state if index == state.step else None
+    return {"step": label(step), "weight": weight(step, moved) / WHOLE, "mirror": mirror(step) / WHOLE, "state": mark}
 
 
 def _gates(progress: Progress | None, state: State) -> list[dict[str, Any]]:
@@ -77,8 +89,27 @@ def _gates(progress: Progress | None, state: State) -> list[dict[str, Any]]:
     return verdict_of(progress.verdict)["gates"]  # type: ignore[no-any-return]
 
 
+def _others(rollout: Rollout, progress: Progress | None, state: State) -> list[dict[str, Any]]:
+    """The challengers beside the candidate."""
+    verdict = progress.verdict if progress and progress.index == state.step else None
+    gates = verdict_of(verdict)["others"] if verdict else {}
+    return [
+        {
+            "name": name,
+            "version": rollout.subject.get(name, ""),
+            "dropped": name in state.dropped,
+            "gates": gates.get(name, []),
+        }
+        for name in rollout.spec.others
+    ]
+
+
 def verdict_of(verdict: Verdict) -> dict[str, Any]:
-    return {**asdict(verdict), "gates": [{**asdict(g), "outcome": str(g.outcome)} for g in verdict.gates]}
+    def plain(gates: tuple[GateVerdict, ...]) -> list[dict[str, Any]]:
+        return [{**asdict(gate), "outcome": str(gate.outcome)} for gate in gates]
+
+    others = {name: plain(gates) for name, gates in verdict.others.items()}
+    return {**asdict(verdict), "gates": plain(verdict.gates), "others": others}
 
 
 def history(store: Store, rollout: Rollout) -> dict[str, Any]:
@@ -106,6 +137,9 @@ def line(spec: RolloutSpec, event: Event) -> dict[str, Any]:
     if isinstance(said, Judged):
         out["verdict"] = {**verdict_of(said.verdict), "outcome": str(said.verdict.outcome)}
         out["reason"] = said.verdict.reason
+    if isinstance(said, Allocated | Dropped):
+        out["reason"] = said.reason
     if isinstance(said, Commanded):
-        out |= {"what": said.command, "by": said.by, "comment": said.comment}
+        what = f"{said.command} {said.variant}".rstrip()
+        out |= {"what": what, "by": said.by, "comment": said.comment}
     return out

@@ -7,6 +7,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -15,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, 
 from lockgate.monitoring.spec import MonitoringSpec
 from lockgate.monitoring.units import size_text
 from lockgate.registry.spec import ModelSpec
-from lockgate.rollout.gates import Disagreement, PredictionDrift, Query
-from lockgate.rollout.spec import RolloutSpec
+from lockgate.rollout.gates import Disagreement, Mean, PredictionDrift, Query
+from lockgate.rollout.spec import AbStep, RolloutSpec
 from lockgate.services.spec import ServiceSpec
 
 _NAME = r"^[a-z]([a-z0-9-]{0,48}[a-z0-9])?$"
@@ -70,6 +71,22 @@ class Spec(BaseModel):
         return value
 
     @model_validator(mode="after")
+    def _known_others(self) -> Self:
+        """Every challenger has a version, and takes part."""
+        asked, known = self.rollout.others, self.model.others
+        at = f"rollout.steps[{len(self.rollout.steps) - 1}].ab.others"
+        for name in asked:
+            if name not in known:
+                near = get_close_matches(name, known, n=1)
+                like = f'name its version there, like `{name}: "@{name}"`'
+                question = f"; did you mean {near[0]!r}?" if near else f"; {like}"
+                raise ValueError(f"{at}: {name!r} is not in model.others{question}")
+        for name in known:
+            if name not in asked:
+                raise ValueError(f"model.others.{name}: is in no step; add it to `others` of the last `ab` step")
+        return self
+
+    @model_validator(mode="after")
     def _measured(self) -> Self:
         """What the gates look at is there to be looked at."""
         for name, gate in self.rollout.gates.items():
@@ -82,6 +99,27 @@ class Spec(BaseModel):
                 raise ValueError(
                     f"rollout.gates.{name}: answers are compared from the captured traffic, and"
                     " monitoring.capture.sample is 0; raise it"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _every_user_counts(self) -> Self:
+        """What users did is asked for where it can be had, and counted for all who were answered."""
+        counts = [f"steps[{i}].ab" for i, step in enumerate(self.rollout.steps) if isinstance(step, AbStep)]
+        for name, gate in self.rollout.gates.items():
+            if isinstance(gate, Mean) and not self.rollout.metric(gate.of).promql:
+                counts.append(f"gates.{name}")
+        for at in counts:
+            if self.monitoring.capture.sample < 100:  # percent
+                raise ValueError(
+                    f"rollout.{at}: users are counted from the captured traffic, every one of them, and"
+                    f" monitoring.capture.sample is {self.monitoring.capture.sample:g} %; set it to 100%"
+                )
+        for name, metric in self.rollout.metrics.items():
+            if metric.promql and self.monitoring.prometheus is None:
+                raise ValueError(
+                    f"rollout.metrics.{name}.promql: nobody to ask; name the Prometheus in monitoring.prometheus, like"
+                    " http://127.0.0.1:9090"
                 )
         return self
 

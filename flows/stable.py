@@ -44,6 +44,6 @@ def _left(world: World) -> list[str]:
     for rollout in world.store.rollouts(world.spec.name):
         state = world.store.last(rollout.id).state
         if state.phase.over and "stable_bento" in state.facts:
-            side = "candidate" if state.phase is Phase.SUCCEEDED else "stable"
+            side = state.winner if state.phase is Phase.SUCCEEDED else "stable"
             return [state.facts[f"{side}_bento"]]
     return []

@@ -23,11 +23,16 @@ def challenger(world: World) -> str | None:
     if world.store.open_of(world.spec.name) is not None:
         return None
     try:
-        stable, candidate = versions(world.spec)
+        found = versions(world.spec)
     except NoSuchVersion:
         return None  # nobody has set the alias yet
     rollouts = world.store.rollouts(world.spec.name)
-    judged = any(r.subject["candidate"] == candidate.version and r.document == world.spec.document for r in rollouts)
-    if judged or candidate.version == stable.version:
+    challengers = {side: of.version for side, of in found.items() if side != "stable"}
+    judged = any(
+        all(r.subject.get(side) == version for side, version in challengers.items())
+        and r.document == world.spec.document
+        for r in rollouts
+    )
+    if judged or challengers["candidate"] == found["stable"].version:
         return None
-    return f"{world.spec.name}:{candidate.version}:{world.spec.digest}:{len(rollouts)}"
+    return f"{world.spec.name}:{'+'.join(challengers.values())}:{world.spec.digest}:{len(rollouts)}"

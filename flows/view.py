@@ -43,6 +43,15 @@ def rollout(status: dict[str, Any]) -> RenderableType:
     parts: list[RenderableType] = [head, _steps(status)]
     if status["gates"]:
         parts.append(gates(status["gates"]))
+    parts += [Text(gate["sentence"]) for gate in status["gates"] if gate["interval"]]
+    for other in status["others"]:
+        says = "dropped" if other["dropped"] else ""
+        parts.append(Text.assemble((other["name"], "bold"), f"  version {other['version']}  ", (says, "red")))
+        if other["gates"]:
+            parts.append(gates(other["gates"]))
+        parts += [Text(gate["sentence"]) for gate in other["gates"] if gate["interval"]]
+    if status["feedback"]:
+        parts.append(Text(feedback(status["feedback"]), style="dim"))
     if status["disagreements"]:
         parts.append(disagreements(status["disagreements"]))
     if status["reason"]:
@@ -80,6 +89,21 @@ def gates(rows: list[dict[str, Any]]) -> Table:
             f"{gate['candidate_requests']} / {gate['stable_requests']}",
         )
     return table
+
+
+def feedback(rows: dict[str, int]) -> str:
+    """One line: what became of the step's feedback."""
+    said = [f"{rows[name]:,} {words}" for name, words in _FEEDBACK.items() if rows.get(name)]
+    return f"feedback: {', '.join(said) or 'none yet'}"
+
+
+_FEEDBACK = {
+    "matched": "rows matched a user",
+    "late": "came after their user's window",
+    "early": "were before their user's first request",
+    "waiting": "wait for their request",
+    "unmatched": "matched nobody",
+}
 
 
 def disagreements(examples: list[dict[str, Any]]) -> Table:
@@ -125,7 +149,7 @@ def plain(value: float | None) -> str:
     return "no data" if value is None else f"{value:.4g}"
 
 
-_SHOW = {"latency": milliseconds, "query": plain}
+_SHOW = {"latency": milliseconds, "query": plain, "ab": plain, "mean": plain}
 
 
 def events(lines: list[dict[str, Any]]) -> Table:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from lockgate.flows.feedback import Keeper, address, wanted
 from lockgate.flows.home import Home, home
 from lockgate.flows.spec import Spec
 from lockgate.registry.words import Registry
@@ -27,18 +28,19 @@ class World:
     platform: Platform
     router: EnvoyRouter
     source: EnvoySource
+    feedback: Keeper
 
     def served(self, bento: str) -> list[Replica]:
         return [r for r in self.platform.replicas() if r.bento == bento]
 
     def sides(self, facts: Mapping[str, str]) -> dict[str, tuple[Endpoint, ...]]:
-        """The endpoints of stable and candidate: the replicas that serve the bentos of this rollout."""
+        """The endpoints of each side: the replicas that serve the bentos of this rollout."""
         running = self.platform.replicas()
         return {
             side: tuple(
                 sorted(Endpoint(r.host, r.port) for r in running if r.ready and r.bento == facts.get(f"{side}_bento"))
             )
-            for side in ("stable", "candidate")
+            for side in ("stable", "candidate", *self.spec.rollout.others)
         }
 
 
@@ -49,7 +51,10 @@ def world(spec: Spec, where: Home | None = None) -> Iterator[World]:
     where = where or home()
     store = Store(where.store_url)
     try:
-        router = EnvoyRouter(where.router(spec.name), spec.rollout.traffic)
+        opened = store.open_of(spec.name)  # what is asked for is what it was opened with, whatever the file says by now
+        fed = wanted(opened.spec if opened else spec.rollout)
+        at = address(where, spec.name) if fed else None
+        router = EnvoyRouter(where.router(spec.name), spec.rollout.traffic, at)
         yield World(
             spec,
             where,
@@ -58,6 +63,7 @@ def world(spec: Spec, where: Home | None = None) -> Iterator[World]:
             LocalPlatform(where.replicas(spec.name), spec.service.ready_within, capture=where.capture(spec.name)),
             router,
             EnvoySource(router),
+            Keeper(where, spec),
         )
     finally:
         store.close()

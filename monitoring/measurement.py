@@ -144,3 +144,37 @@ class Reading:
 
     value: float | None = None
     error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """What the users of one variant did, of one metric: how many users, the sum of their values, and of the squares."""
+
+    units: int = 0
+    total: float = 0.0
+    squares: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Users of both variants whose windows closed since the last look, and who fell to the candidate with one chance.
+
+    `share`: that chance. Each user is in one group of one look, once.
+    """
+
+    share: float
+    stable: Arm = Arm()
+    candidate: Arm = Arm()
+
+
+@dataclass(frozen=True, slots=True)
+class Arrivals:
+    """Users who were first seen in the step since the last look, by the chance with which they fell to the candidate.
+
+    `crossed`: those who were seen on the other side as well, by now, and had not been before.
+    """
+
+    share: float
+    stable: int = 0
+    candidate: int = 0
+    crossed: int = 0

@@ -1,14 +1,16 @@
-"""Asks Prometheus for one value."""
+"""Asks Prometheus for one value, or for one of each variant."""
 
 from __future__ import annotations
 
 import json
+import logging
 import math
 import re
 import sys
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import httpx
 
@@ -18,6 +20,8 @@ _NAMES = re.compile(r"\$(variant|model|version|name)\b")
 _UNSAFE = re.compile(r"[\\\"'`\x00-\x1f\x7f]")
 _LONGEST = 2**20
 _SAID = 300
+_PATH = "/api/v1/query"
+_T = TypeVar("_T")
 
 
 def fill(query: str, values: Mapping[str, str]) -> str:
@@ -34,8 +38,29 @@ def fill(query: str, values: Mapping[str, str]) -> str:
     return _NAMES.sub(value, query)
 
 
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """One measurement of a query that answers several series: the value of each by a label, or why there are none."""
+
+    values: Mapping[str, float] = field(default_factory=dict)
+    error: str = ""
+
+
+class _Unsaid(logging.Filter):
+    """Httpx logs whole addresses, at INFO."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return _PATH not in record.getMessage()
+
+
+_UNSAID = _Unsaid()
+
+
 class Prometheus:
-    """At `url`, which may hold a user and a password: no sentence repeats them. `timeout`: of a whole answer."""
+    """At `url`, which may hold a user and a password: no sentence and no log repeats them.
+
+    `timeout`: of a whole answer.
+    """
 
     def __init__(self, url: str, timeout: float = 2.0) -> None:
         self._url = url.rstrip("/")
@@ -48,22 +73,44 @@ class Prometheus:
         No result and NaN are None. Infinities become the largest float, which JSON can hold.
         """
         try:
-            return _reading(self._answer(query))
+            return self._told(lambda: _reading(self._answer(query)))
         except _NoValue as reason:
             return Reading(error=str(reason))
-        except httpx.TimeoutException:
-            return Reading(error=self._late())
+
+    def read_by(self, query: str, label: str, at: float) -> Readings:
+        """The value of each series by its `label`, at `at` in unix seconds. Never raises, as `read`.
+
+        NaN and infinities stay.
+        """
+        try:
+            return self._told(lambda: Readings(_by_label(self._answer(query, at), label)))
+        except _NoValue as reason:
+            return Readings(error=str(reason))
+
+    def _told(self, asked: Callable[[], _T]) -> _T:
+        """Whatever goes wrong as `_NoValue`."""
+        try:
+            return asked()
+        except httpx.TimeoutException as reason:
+            raise _NoValue(self._late()) from reason
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as reason:
             what = self._clean(str(reason)) or type(reason).__name__
-            return Reading(error=f"Prometheus at {self._place()} cannot be asked: {what}")
+            raise _NoValue(f"Prometheus at {self._place()} cannot be asked: {what}") from reason
 
-    def _answer(self, query: str) -> Any:
-        """The field `data` of Prometheus's answer."""
+    def _answer(self, query: str, at: float | None = None) -> Any:
+        """The field `data` of Prometheus's answer, of now by default."""
+        whole = httpx.URL(self._url)
         if self._client is None:
+            logging.getLogger("httpx").addFilter(_UNSAID)
+            auth = (whole.username, whole.password) if whole.userinfo else None
             # A connection for each query: there are few, and none is left open.
-            self._client = httpx.Client(timeout=self._timeout, limits=httpx.Limits(max_keepalive_connections=0))
+            limits = httpx.Limits(max_keepalive_connections=0)
+            self._client = httpx.Client(auth=auth, timeout=self._timeout, limits=limits)
         asked = {"query": query, "timeout": f"{math.ceil(self._timeout * 1000)}ms"}
-        with self._client.stream("GET", f"{self._url}/api/v1/query", params=asked) as response:
+        if at is not None:
+            asked["time"] = f"{at:.3f}"
+        address = f"{whole.copy_with(userinfo=b'')}".rstrip("/") + _PATH
+        with self._client.stream("GET", address, params=asked) as response:
             body = self._body(response)
         try:
             answer = json.loads(body)
@@ -101,7 +148,8 @@ class Prometheus:
 
     def _clean(self, text: str) -> str:
         """Nothing of the address but its place."""
-        text = text.replace(self._url, self._place())
+        for known in (self._url, re.sub(r"//[^/@]*@", "//", self._url)):
+            text = text.replace(known, self._place())
         return re.sub(r"//[^/@\s]*@", "//", text)[:_SAID]
 
 
@@ -123,6 +171,23 @@ def _reading(data: Any) -> Reading:
         return _value(result[0]["value"]) if result else Reading()
     except (KeyError, TypeError, IndexError, ValueError) as reason:
         raise _NoValue("the answer is not one that Prometheus gives; see the address") from reason
+
+
+def _by_label(data: Any, label: str) -> dict[str, float]:
+    found: dict[str, float] = {}
+    try:
+        if data["resultType"] != "vector":
+            raise _NoValue(f"the query answers a {data['resultType']}; it needs a series for each {label}")
+        for series in data["result"]:
+            name, value = series["metric"].get(label), float(series["value"][1])
+            if not name:
+                raise _NoValue(f"a series has no label {label}; ask with sum by ({label}) (…)")
+            if name in found:
+                raise _NoValue(f"several series have the {label} {name}; ask with sum by ({label}) (…)")
+            found[name] = value
+    except (KeyError, TypeError, IndexError, ValueError, AttributeError) as reason:
+        raise _NoValue("the answer is not one that Prometheus gives; see the address") from reason
+    return found
 
 
 def _value(sample: Any) -> Reading:

@@ -22,11 +22,18 @@ class Capture(_Section):
         description="Share of the requests that are kept, chosen by request id, so both sides keep the same.",
     )
     keep: Seconds = Field(default=7 * 86_400.0, description="Files that are older are deleted.")
-    max_size: Bytes = Field(default=2**30, description="Of each side; beyond it the oldest files are deleted.")
+    max_size: Bytes = Field(
+        default=2**30, description="Of each side; beyond it the oldest files are deleted. And of all feedback."
+    )
 
 
 def _url(value: str) -> str:
     at = urlsplit(value)
+    if "?" in value or "#" in value or "@" in at.path:  # none of it is repeated: it may be a part of a password
+        raise ValueError(
+            "an address of a server has no ? and no #, and @ only behind the user and the password; in those write"
+            " / as %2F, ? as %3F, # as %23 and @ as %40"
+        )
     if at.scheme not in ("http", "https") or not at.hostname:
         raise ValueError(f"{value!r} is not an address of a server; write it like http://127.0.0.1:9090")
     return value  # as it was written: what came from the environment is known by its text

@@ -55,6 +55,9 @@ class ModelSpec(BaseModel):
     candidate: Reference = Field(
         default="@challenger", validate_default=True, description="Wants to serve: an alias or a version number."
     )
+    others: dict[str, Reference] = Field(
+        default={}, description="More challengers for the last `ab` step, by name: aliases or version numbers."
+    )
     trust: Trust = Field(default=Trust(), description="What may be unpickled; nothing, unless it is written here.")
 
     _nameable = field_validator("name")(_nameable)

@@ -13,10 +13,22 @@ from typing import assert_never
 
 from lockgate.rollout.errors import NotNow
 from lockgate.rollout.gates import Disagreement
-from lockgate.rollout.spec import CanaryStep, RolloutSpec, ShadowStep, Step
-from lockgate.rollout.state import Broke, Built, Commanded, Ending, Happening, Judged, Opened, Settled, State
+from lockgate.rollout.spec import Ab, AbStep, RolloutSpec, ShadowStep, Step, options, weight_of
+from lockgate.rollout.state import (
+    Allocated,
+    Broke,
+    Built,
+    Commanded,
+    Dropped,
+    Ending,
+    Happening,
+    Judged,
+    Opened,
+    Settled,
+    State,
+)
 from lockgate.rollout.verdict import Verdict
-from lockgate.rollout.words import WHOLE, Endpoint, Outcome, Phase, Routes
+from lockgate.rollout.words import WHOLE, Endpoint, Other, Outcome, Phase, Routes
 
 
 def advance(spec: RolloutSpec, state: State, happening: Happening, now: float) -> State:
@@ -28,8 +40,12 @@ def advance(spec: RolloutSpec, state: State, happening: Happening, now: float) -
             return replace(_expect(state, Phase.BUILDING), phase=Phase.PROGRESSING, since=now, facts=dict(facts))
         case Judged(verdict=verdict):
             return _judged(spec, state, verdict, now)
+        case Allocated():
+            return _allocated(spec, state, happening, now)
+        case Dropped():
+            return _dropped(spec, state, happening, now)
         case Commanded():
-            return _commanded(state, happening, now)
+            return _commanded(spec, state, happening, now)
         case Broke():
             return _broke(state, happening, now)
         case Settled():
@@ -48,7 +64,9 @@ def fold(spec: RolloutSpec, happened: Iterable[tuple[float, Happening]]) -> Stat
 
 def routes(spec: RolloutSpec, state: State, sides: Mapping[str, tuple[Endpoint, ...]], salt: str) -> Routes:
     """What the data plane must serve in this state. `sides` holds the endpoints of `stable` and `candidate`."""
-    stable, candidate = sides["stable"], sides["candidate"]
+    stable, candidate = sides["stable"], sides.get(state.winner, ())
+    if state.phase.stepping and (several := _several(spec, state)):
+        return _shared(several, state, sides, salt)
     if not candidate:  # its replicas are gone; until they are back, stable answers everything
         return Routes(stable, salt=salt)
     if state.phase is Phase.SUCCEEDED:
@@ -57,15 +75,29 @@ def routes(spec: RolloutSpec, state: State, sides: Mapping[str, tuple[Endpoint, 
         return Routes(stable, candidate, weight=WHOLE, salt=salt)
     if state.phase.stepping:
         step = spec.steps[state.step]
-        shares = {"weight": weight(step), "mirror": mirror(step), "echo": echo(spec, step)}
-        return Routes(stable, candidate, **shares, salt=salt)
+        return Routes(stable, candidate, weight(step, state), mirror(step), echo(spec, step), salt)
     if state.phase is Phase.ROLLING_BACK:
         return Routes(stable, candidate, salt=salt)
     return Routes(stable, salt=salt)
 
 
-def weight(step: Step) -> int:
-    return round(step.canary.weight * WHOLE / 100) if isinstance(step, CanaryStep) else 0
+def _several(spec: RolloutSpec, state: State) -> Ab | None:
+    """The step, where several challengers are in it."""
+    step = spec.steps[state.step]
+    return step.ab if isinstance(step, AbStep) and step.ab.others else None
+
+
+def _shared(ab: Ab, state: State, sides: Mapping[str, tuple[Endpoint, ...]], salt: str) -> Routes:
+    """Each challenger has the same share; what does not divide stays with stable."""
+    each = round(ab.weight * WHOLE / 100) // len(ab.arms)
+    of = {name: () if name in state.dropped else sides.get(name, ()) for name in ab.arms}
+    others = tuple(Other(name, of[name], each) for name in ab.others)
+    return Routes(sides["stable"], of["candidate"], weight=each, salt=salt, others=others)
+
+
+def weight(step: Step, state: State | None = None) -> int:
+    """In ten-thousandths; an `ab` step may have moved it in this state."""
+    return state.weight if state and state.weight is not None else round(weight_of(step) * WHOLE / 100)
 
 
 def mirror(step: Step) -> int:
@@ -80,7 +112,9 @@ def echo(spec: RolloutSpec, step: Step) -> int:
 
 
 def label(step: Step) -> str:
-    return f"canary {step.canary.weight:g} %" if isinstance(step, CanaryStep) else f"shadow {step.shadow.percent:g} %"
+    if isinstance(step, ShadowStep):
+        return f"shadow {step.shadow.percent:g} %"
+    return f"{'ab' if isinstance(step, AbStep) else 'canary'} {weight_of(step):g} %"
 
 
 def _expect(state: State, phase: Phase) -> State:
@@ -94,25 +128,28 @@ def _judged(spec: RolloutSpec, state: State, verdict: Verdict, now: float) -> St
         return state
     if verdict.outcome is Outcome.FAIL:
         return _back(state, verdict.reason, "gate", now)
+    state = replace(state, dropped=tuple(dict.fromkeys((*state.dropped, *verdict.dropped))))
     if state.phase is Phase.WAITING or state.paused_at is not None:
         return state
     step = spec.steps[state.step]
-    options = step.canary if isinstance(step, CanaryStep) else step.shadow
-    held = verdict.requests >= options.hold.min_requests and now - state.since >= (options.hold.duration or 0)
-    enough = {Outcome.PASS} if options.until == "decided" else {Outcome.PASS, Outcome.UNDECIDED}
+    asked = options(step)
+    held = verdict.requests >= asked.hold.min_requests and now - state.since >= (asked.hold.duration or 0)
+    enough = {Outcome.PASS} if asked.until == "decided" else {Outcome.PASS, Outcome.UNDECIDED}
     if held and verdict.outcome in enough:
-        return _next(spec, state, now)
-    if now - state.since < options.timeout:
+        return replace(_next(spec, state, now), winner=verdict.winner)
+    if now - state.since < asked.timeout:
         return state
-    reason = f"{label(step)} was {verdict.outcome} when its timeout of {options.timeout:g} s ended"
-    if options.on_timeout == "rollback":
+    if verdict.ahead and held:  # it was proven to be better; that others may be so too keeps nobody waiting for ever
+        return replace(_next(spec, state, now), winner=verdict.ahead, reason=f"{verdict.ahead} is proven to be better")
+    reason = f"{label(step)} was {verdict.outcome} when its timeout of {asked.timeout:g} s ended"
+    if asked.on_timeout == "rollback":
         return _back(state, reason, "undecided", now)
     return replace(state, phase=Phase.WAITING, reason=reason, since=now)
 
 
 def _next(spec: RolloutSpec, state: State, now: float) -> State:
     if state.step + 1 < len(spec.steps):
-        return replace(state, step=state.step + 1, since=now)
+        return replace(state, step=state.step + 1, since=now, weight=None, weighed_at=0.0)
     return replace(state, phase=Phase.PROMOTING, since=now, reason="every step passed")
 
 
@@ -120,7 +157,24 @@ def _back(state: State, reason: str, ending: Ending, now: float) -> State:
     return replace(state, phase=Phase.ROLLING_BACK, since=now, reason=reason, ending=ending, paused_at=None)
 
 
-def _commanded(state: State, said: Commanded, now: float) -> State:
+def _allocated(spec: RolloutSpec, state: State, happening: Allocated, now: float) -> State:
+    step = spec.steps[state.step]
+    if state.phase is not Phase.PROGRESSING or state.paused_at is not None or not isinstance(step, AbStep):
+        raise NotNow(f"no shares are moved: the rollout is {state.phase}, and not going on in an ab step")
+    return replace(state, weight=happening.weight, weighed_at=now)
+
+
+def _dropped(spec: RolloutSpec, state: State, happening: Dropped, now: float) -> State:
+    ab = _several(spec, state)
+    if not state.phase.stepping or ab is None or happening.variant not in ab.arms:
+        raise NotNow(f"cannot drop {happening.variant}: the rollout is {state.phase}, and it is not one of several")
+    dropped = tuple(dict.fromkeys((*state.dropped, happening.variant)))
+    if set(dropped) == set(ab.arms):
+        return _back(state, happening.reason, "broken", now)
+    return replace(state, dropped=dropped)
+
+
+def _commanded(spec: RolloutSpec, state: State, said: Commanded, now: float) -> State:
     who = f"{said.command} by {said.by}" + (f": {said.comment}" if said.comment else "")
     if said.command == "abort" and state.phase in (Phase.PENDING, Phase.BUILDING):
         return replace(state, phase=Phase.FAILED, since=now, reason=who, ending="by_hand")
@@ -130,6 +184,7 @@ def _commanded(state: State, said: Commanded, now: float) -> State:
         case "abort":
             return _back(state, who, "by_hand", now)
         case "promote":
+            state = _named(spec, state, said.variant or "candidate")
             return replace(state, phase=Phase.PROMOTING, since=now, reason=who, ending="by_hand", paused_at=None)
         case "pause":
             return state if state.paused_at is not None else replace(state, paused_at=now)
@@ -137,6 +192,17 @@ def _commanded(state: State, said: Commanded, now: float) -> State:
             if state.paused_at is None:
                 return state
             return replace(state, paused_at=None, since=state.since + now - state.paused_at)
+
+
+def _named(spec: RolloutSpec, state: State, variant: str) -> State:
+    """A person may promote any challenger that is still in the test."""
+    step = spec.steps[state.step]
+    arms = step.ab.arms if isinstance(step, AbStep) else ("candidate",)
+    left = [name for name in arms if name not in state.dropped]
+    if variant not in left:
+        why = "was dropped" if variant in arms else "is not in this step"
+        raise NotNow(f"cannot promote {variant}: it {why}; name one of {', '.join(left)}")
+    return replace(state, winner=variant)
 
 
 def _broke(state: State, happening: Broke, now: float) -> State:

@@ -14,12 +14,12 @@ from functools import reduce
 from lockgate.rollout.advance import advance, routes
 from lockgate.rollout.analysis.analysis import Analysis, Evidence, blind
 from lockgate.rollout.errors import Fenced, RouterDown, SourceDown
-from lockgate.rollout.ports import MetricSource, Nothing, Observer, Router
+from lockgate.rollout.ports import MetricSource, Nothing, Observer, Router, Span
 from lockgate.rollout.progress import Progress, begun
 from lockgate.rollout.state import Happening, Judged, State
 from lockgate.rollout.store import Event, Rollout, Store
 from lockgate.rollout.verdict import GONE, Verdict
-from lockgate.rollout.words import Endpoint, Outcome, Phase
+from lockgate.rollout.words import Endpoint, Outcome, Phase, Routes
 
 LEASE = 15.0
 """Seconds that a controller which says nothing more is believed to live."""
@@ -32,19 +32,21 @@ _UNROUTED = (Phase.PENDING, Phase.BUILDING, Phase.FAILED)
 class Controller:
     """Drives one rollout. `sides` tells the endpoints of `stable` and `candidate` now."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - everything that a tick needs
         self,
         rollout: Rollout,
         store: Store,
         router: Router,
         sources: tuple[MetricSource, Observer] | MetricSource,
         sides: Callable[[], Sides],
+        clock: Callable[[], float] | None = None,
     ) -> None:
+        """`clock`: unix seconds, for what takes a moment within a tick; without it a tick takes no time."""
         self.rollout = rollout
         self._store = store
         self._router = router
         self._source, self._observer = sources if isinstance(sources, tuple) else (sources, Nothing())
-        self._sides = sides
+        self._sides, self._clock = sides, clock
         self._analysis = Analysis(rollout.spec)
 
     def tick(self, owner: str, now: float) -> Event:
@@ -69,14 +71,45 @@ class Controller:
         if not wanted.stable:
             return  # its replicas are coming back; whatever is served now, nothing better can be
         if self._router.applied() != wanted:
+            moved = self._share(state, now, wanted)
             self._router.apply(wanted)
+            if moved:
+                self._store.save_progress(self.rollout.id, moved.on(now, self._later(now)))
         if state.phase.stepping:
-            progress = self._store.progress(self.rollout.id)
-            if progress is None or progress.index != state.step:
-                evidence = progress.evidence if progress else self._evidence()
-                with suppress(SourceDown):  # the next tick begins the step instead
-                    seen = self._source.measure()
-                    self._store.save_progress(self.rollout.id, begun(state.step, now, seen, evidence, self._servers()))
+            self._begin(state, self._later(now), wanted)
+
+    def _later(self, now: float) -> float:
+        """When something that was begun at `now` was done."""
+        return max(now, self._clock()) if self._clock else now
+
+    def _share(self, state: State, now: float, wanted: Routes) -> Progress | None:
+        """Write down how users are about to be split in this step: nobody comes with an unknown share."""
+        progress = self._store.progress(self.rollout.id) if state.phase.stepping else None
+        if progress is None or progress.index != state.step or (moved := progress.shared(now, wanted)) is progress:
+            return None
+        self._store.save_progress(self.rollout.id, moved)
+        return moved
+
+    def _begin(self, state: State, now: float, wanted: Routes) -> None:
+        """The counts of a step whose routes are on. `now`: when they were seen to be."""
+        progress = self._store.progress(self.rollout.id)
+        if progress is not None and progress.index == state.step:
+            return
+        evidence = progress.evidence if progress else self._evidence()
+        with suppress(SourceDown):  # the next tick begins the step instead
+            seen = self._source.measure()
+            first = begun(state.step, now, seen, evidence, self._servers())
+            first = first.shared(now, wanted) if progress else self._remembered(first, wanted)
+            self._store.save_progress(self.rollout.id, first)
+
+    def _remembered(self, first: Progress, wanted: Routes) -> Progress:
+        """Of a step whose progress was lost: how its users were split until now, from the log."""
+        sides, began = self._sides(), first.at
+        for event in self._store.events(self.rollout.id):
+            if event.state.step == first.index and event.state.phase.stepping:
+                began = min(began, event.at)
+                first = first.shared(event.at, routes(self.rollout.spec, event.state, sides, self.rollout.id))
+        return replace(first, began=began).shared(first.at, wanted)
 
     def _weigh(self, last: Event, now: float) -> Event:
         progress = self._store.progress(self.rollout.id)
@@ -87,13 +120,26 @@ class Controller:
             verdict = self._judge(progress, last.state, now)
         happening = Judged(verdict)
         if advance(self.rollout.spec, last.state, happening, now) == last.state:
-            return last  # the log holds what changed something; the numbers of the moment are in `progress`
+            return self._allocate(last, now)  # the log holds what changed something; `progress` has the numbers
         return self.record(last, happening, now)
+
+    def _allocate(self, last: Event, now: float) -> Event:
+        """An `ab` step may give the candidate another share, by what was proven of it."""
+        progress = self._store.progress(self.rollout.id)
+        state = last.state
+        if progress is None or progress.index != state.step or state.phase is not Phase.PROGRESSING or state.paused_at:
+            return last
+        moved = self._analysis.allocation(progress.evidence, last.state, progress.began, now)
+        return self.record(last, moved, now) if moved else last
 
     def _judge(self, progress: Progress, state: State, now: float) -> Verdict:
         """The verdict with what came since the last look, where one is due; else what it was."""
         if progress.verdict is not None and progress.verdict.reason != GONE and not progress.due(now):
-            return self._alive(progress.verdict)
+            before = progress.verdict
+            # What was said of all is not what is said of the rest.
+            if before.looks and not set(state.dropped) <= set(before.dropped):
+                before = self._analysis.verdict(progress.evidence, state.step, state.dropped)
+            return self._alive(before)
         step = self.rollout.spec.steps[state.step]
         try:
             seen = self._source.measure()
@@ -101,18 +147,24 @@ class Controller:
             verdict = blind(self.rollout.spec, str(error))
             self._store.save_progress(self.rollout.id, replace(progress, verdict=verdict))
             return verdict
-        observed = self._observer.observe(state.step, progress.at, now)
+        observed = self._observer.observe(
+            Span(state.step, progress.at, now, progress.began, progress.shares, progress.others)
+        )
         progress, warm = progress.warmed(now, self._servers(), self.rollout.spec.warm_up, step)
         progress, look = progress.look(now, seen, observed, step)
         evidence = self._analysis.look(progress.evidence, replace(look, warm=warm))
-        verdict = self._alive(self._analysis.verdict(evidence, state.step))
+        verdict = self._alive(self._analysis.verdict(evidence, state.step, state.dropped))
         progress = replace(progress, evidence=evidence, verdict=verdict)
         self._store.save_progress(self.rollout.id, progress, replace(look, warm=warm))
         return verdict
 
     def _alive(self, verdict: Verdict) -> Verdict:
         """Old counts promote nothing dead."""
-        if self._sides()["candidate"] or verdict.outcome is Outcome.FAIL:
+        sides = self._sides()
+        if verdict.ahead and not sides.get(verdict.ahead):
+            verdict = replace(verdict, ahead="")
+        waits = bool(verdict.others) and verdict.outcome is not Outcome.PASS  # the others may be up
+        if sides.get(verdict.winner) or verdict.outcome is Outcome.FAIL or waits:
             return verdict
         return replace(verdict, outcome=Outcome.ERROR, reason=GONE)
 

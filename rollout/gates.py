@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from lockgate.monitoring.units import Margin, Seconds, Share
+from lockgate.rollout.metrics import MetricName
 
 
 class _Section(BaseModel):
@@ -115,6 +116,16 @@ class PredictionDrift(_Section):
     output: str | None = Field(default=None, description="Which output is compared; the first one by default.")
 
 
+class Mean(_Section):
+    """Fails when a business metric is worse on the candidate's side than on stable's by more than the margin."""
+
+    metric: Literal["mean"] = Field(description="What is measured.")
+    of: MetricName = Field(
+        description="The business metric, by its name in `metrics`; one that is not there is binary feedback."
+    )
+    margin: Margin = Field(default=0.05, description="Tolerated harm, relative to stable's mean.")
+
+
 class Query(_Section):
     """Fails when a Prometheus query's value leaves its limits more often than tolerated."""
 
@@ -150,7 +161,7 @@ def _query_without_metric(value: object) -> object:
 
 
 Gate = Annotated[
-    Annotated[ErrorRate | Latency | Disagreement | PredictionDrift | Query, Field(discriminator="metric")],
+    Annotated[ErrorRate | Latency | Disagreement | PredictionDrift | Mean | Query, Field(discriminator="metric")],
     BeforeValidator(_query_without_metric),
 ]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from lockgate.monitoring.measurement import Pairs, Reading, Spread
+from lockgate.monitoring.measurement import Arrivals, Group, Pairs, Reading, Spread
 from lockgate.rollout.words import Counts, Routes
 
 
@@ -32,6 +32,14 @@ class MetricSource(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Users:
+    """What the users of one more challenger did, and of stable; see `Look`."""
+
+    rewards: Mapping[str, tuple[Group, ...]] = field(default_factory=dict)
+    arrivals: tuple[Arrivals, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """What came since the last look, by the names of the gates that asked for it. `blind`: why nothing did."""
 
@@ -39,17 +47,38 @@ class Observed:
     spreads: Mapping[str, Spread] = field(default_factory=dict)
     readings: Mapping[str, Reading] = field(default_factory=dict)
     blind: Mapping[str, str] = field(default_factory=dict)
+    rewards: Mapping[str, tuple[Group, ...]] = field(default_factory=dict)
+    """By the names of business metrics."""
+    arrivals: tuple[Arrivals, ...] = ()
+    others: Mapping[str, Users] = field(default_factory=dict)
+    """Of the challengers beside the candidate, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What an observer is asked for. Times are unix seconds."""
+
+    step: int
+    since: float
+    """When the last look ended."""
+    now: float
+    began: float = 0.0
+    """When the step's routes were on."""
+    shares: tuple[tuple[float, float], ...] = ()
+    """From when on which share of the users fell to the candidate, of those who are either its or stable's."""
+    others: Mapping[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
+    """The same of the challengers beside the candidate, by name."""
 
 
 class Observer(Protocol):
-    """Sees what the data plane's counters do not tell: answers, and what other sources measure."""
+    """Sees what the data plane's counters do not tell: answers, what users did, and what other sources measure."""
 
-    def observe(self, step: int, since: float, now: float) -> Observed:
-        """What came in this step since the last look, which ended at `since`. Never raises, and never waits long."""
+    def observe(self, span: Span) -> Observed:
+        """What came since the last look. Never raises, and never waits long."""
 
 
 class Nothing(Observer):
     """For gates that the data plane's counters are enough for."""
 
-    def observe(self, step: int, since: float, now: float) -> Observed:  # noqa: ARG002 - the port's
+    def observe(self, span: Span) -> Observed:  # noqa: ARG002 - the port's
         return Observed()

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from lockgate.monitoring.measurement import Tally
 from lockgate.rollout.analysis.analysis import Evidence
-from lockgate.rollout.analysis.words import Look
-from lockgate.rollout.ports import Observed
-from lockgate.rollout.spec import ShadowStep, Step, WarmUp
+from lockgate.rollout.analysis.words import Beside, Look
+from lockgate.rollout.ports import Observed, Users
+from lockgate.rollout.spec import AbStep, ShadowStep, Step, WarmUp
 from lockgate.rollout.verdict import Verdict
-from lockgate.rollout.words import Counts, Replica
+from lockgate.rollout.words import WHOLE, Counts, Replica, Routes
 
 SHORTEST, LONGEST = 1.0, 30.0
 """Seconds between two looks."""
@@ -36,6 +37,28 @@ class Progress:
     """When the warm-up began, and what the candidate had answered in the step by then."""
     servers: tuple[str, ...] = ()
     """Addresses of both sides' replicas at the last look."""
+    shares: tuple[tuple[float, float], ...] = ()
+    """From when on the candidate was given which share of the users."""
+
+    others: Mapping[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
+    """The same of the challengers beside the candidate, by name."""
+
+    def shared(self, now: float, routes: Routes) -> Progress:
+        """With routes that are to be applied at `now`."""
+        chances = _chances(routes)
+        shares = _with(self.shares, now, chances.pop("candidate"))
+        others = {name: _with(self.others.get(name, ()), now, chance) for name, chance in chances.items()}
+        if shares == self.shares and others == {name: self.others.get(name) for name in others}:
+            return self
+        return replace(self, shares=shares, others={**self.others, **others})
+
+    def on(self, since: float, now: float) -> Progress:
+        """The shares that were to be on `since` then were by `now` only."""
+
+        def later(shares: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
+            return (*shares[:-1], (now, shares[-1][1])) if shares and shares[-1][0] == since else shares
+
+        return replace(self, shares=later(self.shares), others={n: later(of) for n, of in self.others.items()})
 
     def due(self, now: float) -> bool:
         """Looks are a second apart at first, and then ever farther: a week is not sixty times ten thousand of them.
@@ -51,11 +74,13 @@ class Progress:
             stable=seen.stable.since(self.seen.stable),
             candidate=seen.candidate.since(self.seen.candidate),
             shadow=seen.shadow.since(self.seen.shadow),
+            others={name: tally.since(self.seen.others.get(name, Tally())) for name, tally in seen.others.items()},
         )
         total = Counts(
             stable=self.step.stable.plus(came.stable),
             candidate=self.step.candidate.plus(came.candidate),
             shadow=self.step.shadow.plus(came.shadow),
+            others={name: self.step.others.get(name, Tally()).plus(tally) for name, tally in came.others.items()},
         )
         look = Look(
             step=self.index,
@@ -67,6 +92,9 @@ class Progress:
             spreads=observed.spreads,
             readings=observed.readings,
             blind=observed.blind,
+            rewards=observed.rewards,
+            arrivals=observed.arrivals,
+            others={name: _beside(name, came, observed) for name in others_of(step)},
         )
         return replace(self, at=now, seen=seen, step=total), look
 
@@ -90,6 +118,27 @@ def begun(index: int, now: float, seen: Counts, evidence: Evidence, servers: tup
 def _candidate(counts: Counts, step: Step) -> Tally:
     """In shadow, the candidate answers the copies."""
     return counts.shadow if isinstance(step, ShadowStep) else counts.candidate
+
+
+def others_of(step: Step) -> tuple[str, ...]:
+    return step.ab.others if isinstance(step, AbStep) else ()
+
+
+def _beside(name: str, came: Counts, observed: Observed) -> Beside:
+    users = observed.others.get(name, Users())
+    return Beside(came.others.get(name, Tally()), users.rewards, users.arrivals)
+
+
+def _chances(routes: Routes) -> dict[str, float]:
+    """For each challenger the chance that a user who is either its or stable's is its."""
+    weights = {"candidate": routes.weight if routes.candidate else 0}
+    weights |= {other.name: other.weight if other.endpoints else 0 for other in routes.others}
+    stable = WHOLE - sum(weights.values())
+    return {name: weight / (weight + stable) if weight else 0.0 for name, weight in weights.items()}
+
+
+def _with(shares: tuple[tuple[float, float], ...], now: float, share: float) -> tuple[tuple[float, float], ...]:
+    return shares if shares and shares[-1][1] == share else (*shares, (now, share))
 
 
 def _since(now: tuple[Replica, ...], earlier: tuple[Replica, ...]) -> list[Replica]:

@@ -2,210 +2,63 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Callable
 from difflib import get_close_matches
-from ipaddress import IPv4Address
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    Tag,
-    WithJsonSchema,
-    model_validator,
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
+
+from lockgate.monitoring.units import Seconds
+from lockgate.rollout.gates import Disagreement, Gate, GateName, Mean, Query
+from lockgate.rollout.metrics import Metric, MetricName
+from lockgate.rollout.steps import (
+    Ab,
+    AbStep,
+    Canary,
+    CanaryStep,
+    Hold,
+    Shadow,
+    ShadowStep,
+    Step,
+    kind_of,
+    options,
+    weight_of,
 )
+from lockgate.rollout.traffic import Failover, HeaderName, Traffic
 
-from lockgate.monitoring.units import Bytes, Percent, PercentOrNone, Seconds, seconds_text
-from lockgate.rollout.gates import Disagreement, Gate, GateName
+__all__ = [
+    "AB_GATE",
+    "STORED",
+    "Ab",
+    "AbStep",
+    "Canary",
+    "CanaryStep",
+    "Failover",
+    "HeaderName",
+    "Hold",
+    "RolloutSpec",
+    "Shadow",
+    "ShadowStep",
+    "Step",
+    "Traffic",
+    "WarmUp",
+    "kind_of",
+    "options",
+    "weight_of",
+]
+
+_ROUNDED = 1e-6
+_HIDDEN = "postgresql://hidden"
+STORED = "stored"
+"""The context in which a spec is read that was checked when it was stored, perhaps by an earlier version."""
+AB_GATE = "ab"
+"""How the test of an `ab` step is called among the gates."""
 
 
 class _Section(BaseModel):
     """A check across fields starts its sentence with the field that is to blame: `field.below: sentence`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-def _header(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9-]+", value):
-        raise ValueError(f"{value!r} is not a header's name; use letters, digits and '-', like x-user-id")
-    return value
-
-
-def _address(value: object) -> str:
-    host, _, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
-    if not re.fullmatch(r"[1-9][0-9]{0,4}", port) or int(port) > _LAST_PORT:
-        raise ValueError("needs an address and a port from 1 to 65535, like 127.0.0.1:8080")
-    try:
-        IPv4Address(host)
-    except ValueError:
-        raise ValueError(f"{value!r} needs an IPv4 address before the port, like 127.0.0.1:8080") from None
-    return str(value)
-
-
-_LAST_PORT = 65_535
-Address = Annotated[
-    str,
-    BeforeValidator(_address),
-    WithJsonSchema({"type": "string", "pattern": r"^[0-9]{1,3}(\.[0-9]{1,3}){3}:[1-9][0-9]{0,4}$"}),
-]
-
-
-class HeaderName(_Section):
-    """A request header."""
-
-    header: Annotated[str, AfterValidator(_header)] = Field(
-        description="Name of a request header.", json_schema_extra={"pattern": "^[A-Za-z0-9-]+$"}
-    )
-
-
-class Failover(_Section):
-    """A request that the candidate fails is answered by stable, and still counted against the candidate."""
-
-    deadline: Seconds = Field(default=2.0, description="The candidate's time for one request before stable answers.")
-
-
-class Traffic(_Section):
-    """Where clients send to, and how a request finds its variant."""
-
-    listen: Address = Field(default="127.0.0.1:8080", description="Address and port that clients send to.")
-    metrics: Address = Field(
-        default="127.0.0.1:9901", description="Address and port of the router's Prometheus metrics."
-    )
-    sticky: HeaderName = Field(
-        default=HeaderName(header="x-user-id"), description="Requests with the same value get the same variant."
-    )
-    force: HeaderName = Field(
-        default=HeaderName(header="x-lockgate-variant"), description="`stable` or `candidate` picks the variant."
-    )
-    failover: Failover = Field(default=Failover(), description="When stable answers in the candidate's place.")
-    timeout: Seconds = Field(default=10.0, description="The whole request, retries included.")
-    max_body: Bytes = Field(default=16 * 2**20, le=256 * 2**20, description="Larger bodies are refused with 413.")
-
-    @model_validator(mode="after")
-    def _two_ports(self) -> Self:
-        (host, port), (other, same) = self.listen.split(":"), self.metrics.split(":")
-        if port == same and (host == other or "0.0.0.0" in {host, other}):  # noqa: S104 - compared, never bound
-            raise ValueError(f"metrics: {self.metrics} is taken by listen, {self.listen}; choose another port")
-        return self
-
-    @model_validator(mode="after")
-    def _two_headers(self) -> Self:
-        if self.sticky.header.lower() == self.force.header.lower():
-            raise ValueError(f"force.header: {self.force.header!r} is the sticky header too; choose another one")
-        return self
-
-    @model_validator(mode="after")
-    def _stable_gets_its_turn(self) -> Self:
-        if self.failover.deadline >= self.timeout:
-            raise ValueError(
-                f"failover.deadline: {seconds_text(self.failover.deadline)} leaves stable no time to answer; it must "
-                f"be shorter than the traffic's timeout of {seconds_text(self.timeout)}"
-            )
-        return self
-
-
-class Hold(_Section):
-    """The least that a step lasts."""
-
-    min_requests: int = Field(default=100, ge=1, description="Requests that the candidate must have answered.")
-    duration: Seconds | None = Field(default=None, description="And this long.")
-
-
-class _Step(_Section):
-    hold: Hold = Field(default=Hold(), description="The least that the step lasts.")
-    until: Literal["decided", "held"] = Field(
-        default="decided",
-        description="`decided`: every gate must pass. `held`: going on needs only that no gate fails.",
-    )
-    timeout: Seconds = Field(default=3600.0, description="A step that has not ended by then ends as on_timeout says.")
-    on_timeout: Literal["rollback", "hold"] = Field(
-        default="rollback", description="`rollback`, or `hold` and wait for a person's `promote` or `abort`."
-    )
-
-    @model_validator(mode="after")
-    def _ends_after_its_hold(self) -> Self:
-        if self.hold.duration and self.hold.duration >= self.timeout:
-            raise ValueError(
-                f"hold.duration: {seconds_text(self.hold.duration)} is never reached; the step's timeout ends it after "
-                f"{seconds_text(self.timeout)}"
-            )
-        return self
-
-
-class Shadow(_Step):
-    """A copy of live requests goes to the candidate; its answers are thrown away."""
-
-    percent: Percent = Field(default=100.0, description="Share of live requests that are copied.")
-    echo: PercentOrNone = Field(
-        default=10.0,
-        description=(
-            "Share of live requests that stable answers twice, where a gate compares answers: stable's own noise is no"
-            " disagreement."
-        ),
-    )
-
-
-class Canary(_Step):
-    """Live requests are answered by the candidate."""
-
-    weight: Percent = Field(lt=100, description="Share of live requests that the candidate answers.")
-
-
-class ShadowStep(_Section):
-    """A step that only watches."""
-
-    shadow: Shadow = Field(description="A copy of live requests goes to the candidate; its answers are thrown away.")
-
-
-class CanaryStep(_Section):
-    """A step that serves."""
-
-    canary: Canary = Field(description="Live requests are answered by the candidate.")
-
-
-_KINDS = ("shadow", "canary")
-
-
-def _one_kind(value: object) -> object:
-    """A mapping with exactly one key says what step it is; everything else gets a sentence of its own."""
-    if not isinstance(value, dict):
-        if isinstance(value, ShadowStep | CanaryStep):
-            return value
-        raise ValueError("a step is a mapping with one key, like `canary: {weight: 5}`")
-    known = [key for key in value if key in _KINDS]
-    if len(known) > 1:
-        raise ValueError(f"{' and '.join(known)} are two steps; start each with its own '-'")
-    if strange := [str(key) for key in value if key not in _KINDS]:
-        raise ValueError(_strange_kind(strange, known))
-    if not known:
-        raise ValueError("an empty step; write shadow or canary, like `canary: {weight: 5}`")
-    return value
-
-
-def _strange_kind(strange: list[str], known: list[str]) -> str:
-    if known:
-        return f"{', '.join(strange)} beside {known[0]}; indent its fields so that they stand below {known[0]}"
-    near = get_close_matches(strange[0], _KINDS, n=1)
-    question = f"; did you mean {near[0]!r}?" if near else ""
-    return f"unknown step {strange[0]!r}; this version knows shadow and canary{question}"
-
-
-def _kind(value: object) -> str:
-    """Which member of the union a step is, so that its errors are about that member alone."""
-    if isinstance(value, dict):
-        return str(next(iter(value)))
-    return "shadow" if isinstance(value, ShadowStep) else "canary"
-
-
-Step = Annotated[
-    Annotated[ShadowStep, Tag("shadow")] | Annotated[CanaryStep, Tag("canary")],
-    Discriminator(_kind),
-    BeforeValidator(_one_kind),
-]
 
 
 class WarmUp(_Section):
@@ -230,6 +83,11 @@ class RolloutSpec(_Section):
         description="Named conditions that every step must meet; each compares candidate with stable.",
         json_schema_extra={"additionalProperties": False},
     )
+    metrics: dict[MetricName, Metric] = Field(
+        default={},
+        description="Business metrics, which `ab` steps and `mean` gates name.",
+        json_schema_extra={"additionalProperties": False},
+    )
     profile: Literal["fast", "default", "strict"] = Field(
         default="default", description="How sure a verdict must be: alpha 0.05, 0.05 or 0.01; see docs/verdicts.md."
     )
@@ -240,14 +98,136 @@ class RolloutSpec(_Section):
         """Weights rise, so that no user is moved back from candidate to stable by a step."""
         before = 0.0
         for index, step in enumerate(self.steps):
-            if isinstance(step, CanaryStep):
-                if step.canary.weight <= before:
-                    raise ValueError(
-                        f"steps[{index}].canary.weight: weights must rise from canary to canary; "
-                        f"{step.canary.weight:g} follows {before:g}"
-                    )
-                before = step.canary.weight
+            if isinstance(step, ShadowStep):
+                continue
+            kind, arms = kind_of(step), 1 + len(step.ab.others) if isinstance(step, AbStep) else 1
+            # As the router splits it.
+            weight = round(weight_of(step) * 100) // arms * arms if arms > 1 else weight_of(step) * 100
+            if not weight:
+                raise ValueError(
+                    f"steps[{index}].{kind}.weight: {weight_of(step):g} % is too little for {arms} challengers; the"
+                    " router splits traffic in steps of 0.01 %"
+                )
+            if weight < before or (weight == before and isinstance(step, CanaryStep)):
+                raise ValueError(
+                    f"steps[{index}].{kind}.weight: weights must rise from step to step; "
+                    f"{weight / 100:g} follows {before / 100:g}"
+                )
+            before = weight
         return self
+
+    @model_validator(mode="after")
+    def _routable(self, info: ValidationInfo) -> Self:
+        """The router knows ten-thousandths: less is nothing to it, and more than all but one is all."""
+        if info.context == STORED:  # by an earlier version that rounded
+            return self
+        for index, step in enumerate(self.steps):
+            below = options(step)
+            shares = {name: getattr(below, name, 0.0) for name in ("weight", "percent", "echo")}
+            for name, value in shares.items():
+                if abs(value * 100 - round(value * 100)) > _ROUNDED:
+                    raise ValueError(
+                        f"steps[{index}].{kind_of(step)}.{name}: {value:g} % has too many digits; the router splits"
+                        " traffic in steps of 0.01 %"
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _others_come_last(self) -> Self:
+        """The winner is promoted as it is: nothing could be asked of it afterwards that was asked of the candidate."""
+        for index, step in enumerate(self.steps[:-1]):
+            if isinstance(step, AbStep) and step.ab.others:
+                raise ValueError(
+                    f"steps[{index}].ab.others: several challengers meet in the last step, whose winner is promoted;"
+                    " move this step to the end"
+                )
+        return self
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """Challengers beside the candidate, by name."""
+        last = self.steps[-1]
+        return last.ab.others if isinstance(last, AbStep) else ()
+
+    @model_validator(mode="after")
+    def _known_metrics(self, info: ValidationInfo) -> Self:
+        """A metric that is not declared is binary feedback, unless it looks like a slip of the pen."""
+        if info.context == STORED:
+            return self
+        for index, step in enumerate(self.steps):
+            if isinstance(step, AbStep):
+                self._check_metric(f"steps[{index}].ab.metric", step.ab.metric)
+                self._check_split(index, step.ab)
+                if why := self.metric(step.ab.metric).too_long(step.ab.timeout):
+                    raise ValueError(f"steps[{index}].ab.timeout: {step.ab.metric} cannot be judged: {why}")
+        for name, gate in self.gates.items():
+            if isinstance(gate, Mean):
+                self._check_metric(f"gates.{name}.of", gate.of)
+                self._check_guarded(gate)
+        if AB_GATE in self.gates:
+            raise ValueError(f"gates.{AB_GATE}: is what the A/B test itself is called; choose another name")
+        return self
+
+    def without_secrets(self, hide: Callable[[str], str]) -> Self:
+        """As it is stored: nobody who decides needs to know where a database is, or asks Prometheus.
+
+        `hide`: replaces in a text what came from the environment.
+        """
+        gates = {
+            name: gate.model_copy(update={"query": hide(gate.query)}) if isinstance(gate, Query) else gate
+            for name, gate in self.gates.items()
+        }
+        hidden = {
+            name: metric.model_copy(update={"sql": metric.sql.model_copy(update={"url": _HIDDEN})})
+            for name, metric in self.metrics.items()
+            if metric.sql
+        }
+        return self.model_copy(update={"metrics": {**self.metrics, **hidden}, "gates": gates})
+
+    def _check_metric(self, at: str, name: str) -> None:
+        if name not in self.metrics and (near := get_close_matches(name, self.metrics, n=1)):
+            raise ValueError(f"{at}: there is no metric {name!r} in rollout.metrics; did you mean {near[0]!r}?")
+
+    def _check_split(self, index: int, ab: Ab) -> None:
+        """Whether the metric's source can tell users apart by how they were split."""
+        if ab.others and self.metric(ab.metric).promql:
+            raise ValueError(
+                f"steps[{index}].ab.others: counters are read for stable and the candidate only; tell"
+                f" {ab.metric} by POST /feedback, or test one challenger"
+            )
+        if ab.allocation == "thompson" and self.metric(ab.metric).take == "mean":
+            raise ValueError(
+                f"steps[{index}].ab.allocation: of {ab.metric} only users with a value are counted, whose"
+                " share is not known beforehand; use `fixed`, or `take: sum`"
+            )
+        if ab.allocation == "thompson" and self.metric(ab.metric).promql:
+            raise ValueError(
+                f"steps[{index}].ab.allocation: counters do not tell users by the share that was theirs; use"
+                f" `fixed`, or tell {ab.metric} by POST /feedback"
+            )
+
+    def _check_guarded(self, gate: Mean) -> None:
+        if self.others and self.metric(gate.of).promql:
+            raise ValueError(
+                f"steps[{len(self.steps) - 1}].ab.others: counters are read for stable and the candidate only, and a"
+                f" gate asks for {gate.of}; tell it by POST /feedback, or test one challenger"
+            )
+        for index, step in enumerate(self.steps):
+            asked = options(step)
+            why = self.metric(gate.of).too_long(asked.timeout)
+            if why and asked.until == "decided" and not isinstance(step, ShadowStep):
+                at = f"steps[{index}].{kind_of(step)}.timeout"
+                raise ValueError(f"{at}: {gate.of}, which a gate asks for, cannot be judged: {why}")
+
+    def metric(self, name: str) -> Metric:
+        return self.metrics.get(name) or Metric()
+
+    @property
+    def business(self) -> dict[str, Metric]:
+        """Every metric that a step or a gate looks at, or that is declared, by name."""
+        steps = [step.ab.metric for step in self.steps if isinstance(step, AbStep)]
+        gates = [gate.of for gate in self.gates.values() if isinstance(gate, Mean)]
+        return {name: self.metric(name) for name in dict.fromkeys((*self.metrics, *steps, *gates))}
 
     @model_validator(mode="after")
     def _answers_to_compare(self) -> Self:
@@ -262,6 +242,18 @@ class RolloutSpec(_Section):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _shadows_decided(self) -> Self:
+        """Nobody is answered by the candidate in a shadow step, so nobody does anything because of it."""
+        if all(isinstance(gate, Mean) for gate in self.gates.values()):
+            for index, step in enumerate(self.steps):
+                if isinstance(step, ShadowStep) and step.shadow.until == "decided":
+                    raise ValueError(
+                        f"steps[{index}].shadow: no gate can decide it, for users do nothing because of a shadow; add a"
+                        " gate like `errors: {metric: error_rate}`, or let it last `until: held`"
+                    )
+        return self
+
     def _something_to_decide(self) -> Self:
         """Where answers are all that is judged, a canary is decided only by what a shadow proved before it."""
         if not all(isinstance(gate, Disagreement) for gate in self.gates.values()):
@@ -270,7 +262,7 @@ class RolloutSpec(_Section):
         for index, step in enumerate(self.steps):
             if isinstance(step, ShadowStep):
                 proven = proven or step.shadow.until == "decided"
-            elif step.canary.until == "decided" and not proven:
+            elif isinstance(step, CanaryStep) and step.canary.until == "decided" and not proven:
                 raise ValueError(
                     f"steps[{index}].canary: no gate can decide it, for answers are compared in shadow steps only; add"
                     " a gate like `errors: {metric: error_rate}`, or begin with a shadow that lasts `until: decided`"

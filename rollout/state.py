@@ -28,6 +28,14 @@ class State:
     ending: Ending = ""
     facts: Mapping[str, str] = field(default_factory=dict)
     """What was built, by name: bento tags, digests. The rollout itself reads none of it."""
+    weight: int | None = None
+    """The candidate's share of the requests, where an `ab` step has moved it from what the spec says."""
+    weighed_at: float = 0.0
+    """When that was."""
+    dropped: tuple[str, ...] = ()
+    """Challengers of an `ab` step with several that are out of it: stable answers their users."""
+    winner: str = "candidate"
+    """Which challenger is promoted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +66,8 @@ class Commanded:
     command: Literal["promote", "abort", "pause", "resume"]
     by: str
     comment: str = ""
+    variant: str = ""
+    """Of `promote`, where there are several challengers; the candidate by default."""
     kind: Literal["commanded"] = "commanded"
 
 
@@ -72,13 +82,35 @@ class Broke:
 
 
 @dataclass(frozen=True, slots=True)
+class Allocated:
+    """An `ab` step gives the candidate another share of the users, in ten-thousandths."""
+
+    weight: int
+    reason: str
+    looks: int = 0
+    """How many looks of the rollout it is made of."""
+    kind: Literal["allocated"] = "allocated"
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A challenger of an `ab` step with several cannot be served any more."""
+
+    variant: str
+    reason: str
+    kind: Literal["dropped"] = "dropped"
+
+
+@dataclass(frozen=True, slots=True)
 class Settled:
     """What the phase asks for is done and verified: traffic, and the alias where it had to move."""
 
     kind: Literal["settled"] = "settled"
 
 
-Happening = Annotated[Opened | Built | Judged | Commanded | Broke | Settled, Discriminator("kind")]
+Happening = Annotated[
+    Opened | Built | Judged | Allocated | Dropped | Commanded | Broke | Settled, Discriminator("kind")
+]
 
 HAPPENING: TypeAdapter[Happening] = TypeAdapter(Happening)
 STATE: TypeAdapter[State] = TypeAdapter(State)

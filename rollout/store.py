@@ -33,7 +33,7 @@ from lockgate.rollout.advance import advance
 from lockgate.rollout.analysis.words import Look
 from lockgate.rollout.errors import AlreadyOpen, Fenced, NoRollout, StoreDown
 from lockgate.rollout.progress import Progress
-from lockgate.rollout.spec import RolloutSpec
+from lockgate.rollout.spec import STORED, RolloutSpec
 from lockgate.rollout.state import HAPPENING, STATE, Happening, Opened, State
 from lockgate.rollout.tables import METADATA, events, leases, looks, notes, progress, rollouts
 
@@ -288,7 +288,7 @@ def _rollout(row: Mapping[Any, Any]) -> Rollout:
     return Rollout(
         row["id"],
         row["model"],
-        RolloutSpec.model_validate(row["spec"]),
+        RolloutSpec.model_validate(row["spec"], context=STORED),
         row["subject"],
         row["document"],
         row["opened_at"],

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from lockgate.rollout.words import Outcome
 
@@ -41,6 +42,10 @@ class GateVerdict:
     """The gate's part of alpha; 0 for a query, whose readings are counted: `harm` and `safety` are those counts."""
     votes: bool = True
     """False where it has nothing to say: answers are compared in shadow steps only."""
+    effect: float | None = None
+    """Of a business metric: the candidate's mean over stable's, less 1; None where there is no estimate."""
+    interval: tuple[float, float] | None = None
+    """Where the effect is, at any moment, but for alpha; None where it may be anywhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,14 @@ class Verdict:
     reason: str = ""
     looks: int = 0
     """How many looks of the rollout it is made of; 0 when there was nothing to look at."""
+    others: Mapping[str, tuple[GateVerdict, ...]] = field(default_factory=dict)
+    """Gates of the challengers beside the candidate, by name."""
+    dropped: tuple[str, ...] = ()
+    """Challengers that failed while others did not."""
+    winner: str = "candidate"
+    """Of a pass: which challenger is to be promoted."""
+    ahead: str = ""
+    """Of several challengers, while it is not decided: the best one of those that pass, for when time is over."""
 
 
 GONE = "no replica of the candidate is up"

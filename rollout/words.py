@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from lockgate.monitoring.measurement import Tally
@@ -52,13 +53,26 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class Other:
+    """One more challenger of an A/B test. `name` is its variant; `weight` its share, in ten-thousandths.
+
+    One without endpoints keeps its place in the split, and stable answers there.
+    """
+
+    name: str
+    endpoints: tuple[Endpoint, ...] = ()
+    weight: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Routes:
     """The split of traffic. Shares are in ten-thousandths of the live requests.
 
-    `weight` of them are answered by the candidate; of the others, none are. `mirror` of all live requests are
-    copied to the candidate, whose answers are thrown away; `echo` of them are copied to stable itself, which measures
-    how often stable's answers differ from stable's. `salt` decides which users fall to the candidate: with
-    the same salt, a larger weight only moves users from stable to candidate.
+    `weight` of them are answered by the candidate, each of the `others` answers its own, and stable the rest. `mirror`
+    of all live requests are copied to the candidate, whose answers are thrown away; `echo` of them are copied to stable
+    itself, which measures how often stable's answers differ from stable's. `salt` decides which users fall to whom:
+    with the same salt, larger weights take users from stable and give it none. Beside others, a candidate may have a
+    weight and no endpoints: it was dropped, and stable answers in its place.
     """
 
     stable: tuple[Endpoint, ...]
@@ -67,6 +81,7 @@ class Routes:
     mirror: int = 0
     echo: int = 0
     salt: str = "lockgate"
+    others: tuple[Other, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,3 +102,5 @@ class Counts:
     shadow: Tally = Tally()
     replicas: tuple[Replica, ...] = ()
     """Of stable, by address."""
+    others: Mapping[str, Tally] = field(default_factory=dict)
+    """By name."""

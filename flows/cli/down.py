@@ -12,7 +12,11 @@ from lockgate.flows.cli.options import spec_file
 @click.command(short_help="Stop the router and the replicas of a spec.")
 @spec_file
 def command(file: Path) -> None:
-    """Stop the router and the replicas of a spec. An open rollout stays open: `lockgate run` resumes it."""
+    """Stop the router and the replicas of a spec, and the server that keeps feedback, which stays on disk.
+
+    An open rollout stays open: `lockgate run` resumes it.
+    """
+    from lockgate.flows import feedback
     from lockgate.flows.release import undriven_only
     from lockgate.flows.spec import load
     from lockgate.flows.world import world
@@ -20,6 +24,7 @@ def command(file: Path) -> None:
     with world(load(file)) as it:
         undriven_only(it)
         it.router.stop()
+        feedback.stop(it.home, it.spec.name)
         replicas = it.platform.replicas()
         it.platform.stop(replicas)
         click.echo(f"stopped the router and {len(replicas)} replica{'s' * (len(replicas) != 1)} of {it.spec.name}")

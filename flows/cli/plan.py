@@ -16,6 +16,7 @@ from lockgate.monitoring.units import seconds, share
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from lockgate.flows.expected_users import GivenUsers
     from lockgate.flows.spec import Spec
 
 
@@ -41,6 +42,30 @@ def _plain(value: str) -> bool:
     return value.replace(".", "", 1).isdigit()
 
 
+class _Of(click.ParamType[tuple[str, float]]):
+    """A value of one metric, like `conversion=5%`."""
+
+    def __init__(self, name: str, read: Callable[[object], float]) -> None:
+        self.name, self._read = name, read
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, float]:
+        if isinstance(value, tuple):
+            return value
+        metric, is_, number = value.partition("=")
+        if not (metric and is_):
+            self.fail(f"{value!r} names no metric; write it like {self.name}", param, ctx)
+        try:
+            return metric, self._read(float(number) if _plain(number) else number)
+        except ValueError as error:
+            self.fail(f"{metric}: {error}", param, ctx)
+
+
+def _number(value: object) -> float:
+    if not isinstance(value, float):
+        raise ValueError(f"{value!r} is not a number; write one like 2.5")
+    return value
+
+
 _SHARE = _Unit("share", share, most=0.99)
 _MILLISECONDS = _Unit("duration", seconds, scale=1000.0)
 
@@ -53,6 +78,21 @@ _MILLISECONDS = _Unit("duration", seconds, scale=1000.0)
 @click.option("--error-rate", type=_SHARE, help="Stable's share of failed requests, like 0.1%.")
 @click.option("--p50", type=_MILLISECONDS, help="Stable's median latency, like 5ms.")
 @click.option("--p99", type=_MILLISECONDS, help="The 99th percentile of stable's latency, like 20ms.")
+@click.option(
+    "--users-per-day",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Users who come into an ab step for the first time, each day, of both sides.",
+)
+@click.option(
+    "--rate", "rates", type=_Of("METRIC=5%", share), multiple=True, help="Stable's share of users who do it; binary."
+)
+@click.option(
+    "--cv",
+    "cvs",
+    type=_Of("METRIC=2.5", _number),
+    multiple=True,
+    help="Deviation of a user's value over the mean; continuous.",
+)
 @as_json
 def command(  # noqa: PLR0913, PLR0917 - click passes them
     file: Path,
@@ -60,22 +100,28 @@ def command(  # noqa: PLR0913, PLR0917 - click passes them
     error_rate: float | None,
     p50: float | None,
     p99: float | None,
+    users_per_day: float | None,
+    rates: tuple[tuple[str, float], ...],
+    cvs: tuple[tuple[str, float], ...],
     json_: bool,  # noqa: FBT001 - click's flag
 ) -> None:
     """Show what a run would do, before anything is touched: versions, targets, steps, gates, ports.
 
     With --rps, or while the router of the spec runs, also what each step can prove with the traffic: requests and time
-    until an equal candidate goes on, the smallest regression that the step finds, the chance of a false roll back. Ends
-    with exit code 2 when a step cannot decide within its timeout.
+    until an equal candidate goes on, the smallest regression that the step finds, the chance of a false roll back. With
+    --users-per-day and --rate or --cv also what the test of an ab step can prove. Ends with exit code 2 when a step
+    cannot decide within its timeout.
     """
+    from lockgate.flows.expected_users import GivenUsers
     from lockgate.flows.plan import plan
     from lockgate.flows.spec import load
 
     if p50 is not None and p99 is not None and p99 < p50:
         raise click.UsageError(f"--p99 {p99:g}ms is below --p50 {p50:g}ms; no latencies are like that")
     spec = load(file)
+    users = _users(spec, GivenUsers(users_per_day, _once("--rate", rates), _once("--cv", cvs)))
     planned = plan(spec)
-    forecast, missing = _forecast(spec, rps, error_rate, (p50, p99))
+    forecast, missing = _forecast(spec, rps, (error_rate, p50, p99), users)
     planned = hidden({**planned, "forecast": forecast}, spec.hide)
     if json_:
         print_json(planned)
@@ -87,8 +133,24 @@ def command(  # noqa: PLR0913, PLR0917 - click passes them
         sys.exit(Exit.BAD_SPEC)
 
 
+def _once(option: str, values: tuple[tuple[str, float], ...]) -> dict[str, float]:
+    names = [name for name, _ in values]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise click.UsageError(f"{option} {twice}: is given twice; give it once")
+    return dict(values)
+
+
+def _users(spec: Spec, given: GivenUsers) -> GivenUsers:
+    from lockgate.flows.expected_users import checked
+
+    try:
+        return checked(spec, given)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+
+
 def _forecast(
-    spec: Spec, rps: float | None, error_rate: float | None, latency: tuple[float | None, float | None]
+    spec: Spec, rps: float | None, stable: tuple[float | None, float | None, float | None], users: GivenUsers
 ) -> tuple[dict[str, Any] | None, str]:
     """What can be proven; or nothing, and why, as a sentence. Loads numpy only where there is something to foresee."""
     from lockgate.flows import expected
@@ -99,7 +161,7 @@ def _forecast(
         counted, why = (None, found) if isinstance(found, str) else (found, "")
     if rps is None and counted is None:
         return None, f"What the steps can prove depends on the traffic: give --rps ({why})."
-    return expected.forecast(spec, expected.Given(rps, error_rate, *latency), counted), ""
+    return expected.forecast(spec, expected.Given(rps, *stable, users), counted), ""
 
 
 def hidden(value: Any, hide: Callable[[str], str]) -> Any:
@@ -121,6 +183,8 @@ def _show(it: dict[str, Any], missing: str) -> None:
     table = Table(show_header=False, box=None, padding=(0, 2))
     for side in ("stable", "candidate"):
         table.add_row(side, f"{it['model']} {it[side]['reference']} = version {it[side]['version']}")
+    for name, of in it["others"].items():
+        table.add_row(name, f"{it['model']} {of['reference']} = version {of['version']}")
     parity = it["parity"]
     wanted = it["objective"]
     table.add_row("compile", f"{', '.join(it['targets'])}   at {', '.join(it['precision'])}")
@@ -135,6 +199,7 @@ def _show(it: dict[str, Any], missing: str) -> None:
     for step in it["steps"]:
         held = f"{step['min_requests']} requests" + (f", {step['min_seconds']:g} s" if step["min_seconds"] else "")
         wish = "every gate passes" if step["until"] == "decided" else "no gate fails"
+        wish = f"it is proven that {step['test']}, and {wish}" if step["test"] else wish
         steps.add_row(step["step"], f"{held}, {wish}", f"{step['timeout_seconds']:g} s, then {step['on_timeout']}")
     steps.add_row("promote", "@champion moves, stable is drained", "")
     console.print("\n", steps)
@@ -150,9 +215,13 @@ def _show(it: dict[str, Any], missing: str) -> None:
 
 
 def _show_forecast(console: Console, it: dict[str, Any]) -> None:
-    from lockgate.flows import foreseen
+    from lockgate.flows import foreseen, foreseen_tests
 
-    console.print("", foreseen.traffic(it["traffic"]), "", foreseen.table(it), "", foreseen.chance(it), sep="\n")
+    console.print("", foreseen.traffic(it["traffic"]), "", foreseen.table(it), sep="\n")
+    for step in it["steps"]:
+        if step["test"] and not step["test"]["unforeseen"]:
+            console.print("", *foreseen_tests.shown(step, it["traffic"]), sep="\n")
+    console.print("", foreseen.chance(it), sep="\n")
     for step in it["steps"]:
         if step["advice"]:
             console.print(f"\n{step['advice']}", style="bold red")

@@ -11,6 +11,7 @@ from lockgate.flows.command import say
 @click.command()
 @which
 @comment
-def command(rollout: str, comment: str) -> None:
+@click.option("--variant", default="", metavar="NAME", help="Which challenger, where several are tested.")
+def command(rollout: str, comment: str, variant: str) -> None:
     """End the steps by hand: the candidate gets all traffic and becomes the champion."""
-    click.echo(say(rollout, "promote", comment))
+    click.echo(say(rollout, "promote", comment, variant))

@@ -64,3 +64,5 @@ def _show(it: dict[str, Any]) -> None:
         console.print("", "injected from the start", shown.faults(it), sep="\n")
     for name, why in it["left_out"].items():
         console.print(f"\n{name} is left out: {why}")
+    for name, why in it["not_compared"].items():
+        console.print(f"\n{name} compares no answers of the candidate: {why}")

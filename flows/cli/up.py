@@ -33,3 +33,5 @@ def command(file: Path) -> None:
         terminal.say(
             f"{version} answers on http://{traffic.listen}/predict; metrics on http://{traffic.metrics}/metrics"
         )
+        if it.router.feedback:
+            terminal.say(f"feedback is taken on http://{traffic.listen}/feedback")

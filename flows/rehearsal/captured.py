@@ -55,6 +55,8 @@ class Captured:
     """(N,): which of stable's replicas answered."""
     pairs: Mapping[str, Compared]
     """By gate, where answers can be compared."""
+    routed: bool
+    """Whether a router said which side answers; answers are compared only then."""
 
     @property
     def seconds(self) -> float:
@@ -88,13 +90,14 @@ def captured(traffic: Path, candidate_traffic: Path | None, gates: Mapping[str, 
         shuffled=shuffled,
         replica=_codes(stable.column("replica")),
         pairs=compared(_together(table, more), ids, gates),
+        routed=bool(pc.any(pc.equal(stable.column("variant"), "stable")).as_py()),
     )
 
 
 def _read(source: Path, *, outputs: bool) -> Any:
-    """Every column where outputs are compared, else those that are always there."""
+    """Inputs never: they may be much larger than all else. Outputs where they are compared."""
     try:
-        table = read(source, None if outputs else _COLUMNS)
+        table = read(source, lambda name: name in _COLUMNS or (outputs and name.startswith(OUTPUT)))
     except Unreadable as error:
         raise BadTraffic(str(error)) from None
     if not table.num_rows:
@@ -104,7 +107,7 @@ def _read(source: Path, *, outputs: bool) -> Any:
     kind = table.schema.field("seconds").type
     if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
         raise BadTraffic(f"{source}: column seconds holds {kind}, not numbers")
-    return table.select([name for name in table.column_names if name in _COLUMNS or name.startswith(OUTPUT)])
+    return table
 
 
 def _stables(first: Any) -> Any:

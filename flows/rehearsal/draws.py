@@ -14,7 +14,7 @@ from lockgate.flows.rehearsal.captured import Captured
 from lockgate.flows.rehearsal.faults import Fault
 from lockgate.rollout.analysis.batch import BatchPairs, BatchTally
 from lockgate.rollout.envoy.bootstrap import latency_buckets
-from lockgate.rollout.spec import ShadowStep, Step
+from lockgate.rollout.spec import ShadowStep, Step, weight_of
 
 Array = NDArray[Any]
 
@@ -66,7 +66,7 @@ class Draws:
     def shares(self, step: Step) -> Shares:
         """Where only stable's answers are known, a shadow's copies are a part of the requests: each is used once."""
         if not isinstance(step, ShadowStep):
-            return Shares(step.canary.weight / 100, both=False, shadow=False)
+            return Shares(weight_of(step) / 100, both=False, shadow=False)
         percent = step.shadow.percent / 100
         if self._real is not None:
             return Shares(percent, both=True, shadow=True)

@@ -12,8 +12,8 @@ from lockgate.flows.rehearsal.draws import Counted, Draws
 from lockgate.flows.rehearsal.told import Told
 from lockgate.rollout.analysis.batch import Batch
 from lockgate.rollout.analysis.forecast_traffic import look_times
-from lockgate.rollout.analysis.forecast_trial import Bools, Open, Trial, options
-from lockgate.rollout.spec import RolloutSpec
+from lockgate.rollout.analysis.forecast_trial import Bools, Open, Trial
+from lockgate.rollout.spec import RolloutSpec, options
 from lockgate.rollout.verdict import Verdict
 
 Array = NDArray[Any]

@@ -10,11 +10,21 @@ from typing import TypeVar
 from lockgate.monitoring.answers.compare import compare
 from lockgate.monitoring.answers.errors import Incomparable
 from lockgate.monitoring.answers.examples import Examples
+from lockgate.monitoring.answers.kept import Kept
 from lockgate.monitoring.answers.meeting import Meeting, Met
-from lockgate.monitoring.answers.records import Records, Role, first_output, gathered, kept_answers, records
+from lockgate.monitoring.answers.records import (
+    COLUMNS,
+    Records,
+    Role,
+    first_output,
+    gathered,
+    kept_answers,
+    records,
+)
 from lockgate.monitoring.answers.spreads import Predictions
 from lockgate.monitoring.answers.words import Came, Comparison, Example
 from lockgate.monitoring.measurement import Pairs, Spread
+from lockgate.monitoring.traffic.form import INPUT, OUTPUT
 from lockgate.monitoring.traffic.tail import Tail
 
 _ROWS = 20_000
@@ -28,10 +38,10 @@ class Answers:
     """Of stable and the candidate, by their digests, from the traffic captured in `folder` since then (unix seconds).
 
     `disagreements`: gates that compare answers. `drifts`: gates that compare how predictions are distributed, and the
-    output that they look at, the first one by default.
+    output that they look at, the first one by default. `kept`: where the bins of the latter outlive this process.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - two sides, two kinds of gates, where and since when
+    def __init__(  # noqa: PLR0913, PLR0917 - two sides, two kinds of gates, where, since when, what is known
         self,
         folder: Path,
         stable: str,
@@ -39,11 +49,14 @@ class Answers:
         disagreements: Mapping[str, Comparison],
         drifts: Mapping[str, str | None],
         since: float,
+        kept: Kept | None = None,
     ) -> None:
         self._folder, self._stable, self._candidate = folder, stable, candidate
         self._gates = dict(disagreements)
-        self._drifts = {gate: Predictions(output) for gate, output in drifts.items()}
-        self._tail = Tail(folder, {stable, candidate}, since)
+        self._kept = kept
+        self._fixed = kept.read() if kept else {}
+        self._drifts = {gate: Predictions(output, self._fixed.get(gate)) for gate, output in drifts.items()}
+        self._tail = Tail(folder, {stable, candidate}, since, self._wanted)
         self._meeting = Meeting()
         self._examples = Examples()
         self._blind: dict[str, str] = {}
@@ -73,11 +86,22 @@ class Answers:
             for of in came:
                 of.forget()
         self._meeting.leave(now)
+        self._keep()
         return Came(pairs, spreads, self._blindness(heard))
+
+    def _keep(self) -> None:
+        fixed = {gate: predictions.fixed for gate, predictions in self._drifts.items() if predictions.fixed}
+        if self._kept and len(fixed) > len(self._fixed):
+            self._fixed = fixed
+            self._kept.write(fixed)
 
     def examples(self) -> list[Example]:
         """The worst disagreements so far, gate by gate."""
         return self._examples.all()
+
+    def _wanted(self, column: str) -> bool:
+        """Inputs are shown beside answers that differ, and needed for nothing else."""
+        return column in COLUMNS or column.startswith(OUTPUT) or (bool(self._gates) and column.startswith(INPUT))
 
     def _turn(self) -> list[Records] | None:
         """None when there is nothing more."""
@@ -123,7 +147,8 @@ class Answers:
         return found
 
     def _blindness(self, heard: set[int]) -> dict[str, str]:
-        blind = dict.fromkeys(self._gates, self._meeting.missing()) | self._blind
+        blind = dict.fromkeys(self._gates, self._meeting.missing())
+        blind |= {gate: predictions.missing() for gate, predictions in self._drifts.items()} | self._blind
         silent = self._silent(self._stable, "stable", heard & {Role.STABLE})
         silent = silent or self._silent(self._candidate, "the candidate", heard & {Role.CANDIDATE, Role.LIVE})
         blind |= dict.fromkeys((*self._gates, *self._drifts), silent) if silent else {}

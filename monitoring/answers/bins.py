@@ -12,8 +12,9 @@ whose embeddings turn or collapse moves here). Vectors of varying length: their 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
@@ -30,54 +31,92 @@ _OTHER = "other"
 _ROUNDING = 1e-6
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+By = Literal["text", "largest", "number", "length", "along"]
+
+
+@dataclass(frozen=True, slots=True)
 class Bins:
-    """`reduce` makes one number or label of each answer, `place` finds the bin of each of those."""
+    """A value that JSON can hold, so that what one process fixed another goes on with.
+
+    `by`: what makes one number or label of each answer. Numbers: the names are their bins' upper edges, the last one
+    infinity. Labels: the names are they, and the last one is for all others.
+    """
 
     names: tuple[str, ...]
-    like: Column
-    reduce: Callable[[Column], Array]
-    place: Callable[[Array], Array]
+    by: By
+    numeric: bool
+    ragged: bool
+    shape: tuple[int, ...]
+    """Of one row of the answers that they were made of."""
+    direction: tuple[float, ...] = ()
+    """Of `along`."""
 
     def count(self, answers: Column) -> tuple[int, ...]:
         """Raises `Incomparable` for answers of another kind than those that the bins were made of."""
         if not len(answers.values):
             return (0,) * len(self.names)
-        if answers.numeric != self.like.numeric:
+        if answers.numeric != self.numeric:
             raise Incomparable("is text in some answers and numbers in others; let both sides answer the same kind")
-        if answers.ragged and not self.like.ragged:
+        if answers.ragged and not self.ragged:
             raise Incomparable("has rows of one length from stable at first and of several in later answers")
-        if not self.like.ragged and answers.shape != self.like.shape:
-            shapes = f"{list(self.like.shape)} from stable at first and {list(answers.shape)} in later answers"
+        if not self.ragged and answers.shape != self.shape:
+            shapes = f"{list(self.shape)} from stable at first and {list(answers.shape)} in later answers"
             raise Incomparable(f"has shape {shapes} for each row; compare another output")
         with np.errstate(all="ignore"):
-            bins = self.place(self.reduce(answers))
+            bins = self._place(_reduced(answers, self.by, self.direction))
         return tuple(np.bincount(bins, minlength=len(self.names)).tolist())
+
+    def _place(self, seen: Array) -> Array:
+        if self.by not in _LABELS:
+            # NaN sorts behind all edges: it is counted with what is infinite, never left out.
+            return np.searchsorted(np.array(self.names[:-1], np.float64), seen, side="left")
+        index = {label: i for i, label in enumerate(self.names[:-1])}
+        return np.array([index.get(label, len(index)) for label in seen.tolist()], np.int64)
 
 
 def fixed(first: Column) -> Bins:
     """Of stable's first predictions."""
     with np.errstate(all="ignore"):
-        reduce = _reduction(first)
-        seen = reduce(first)
-    if seen.dtype.kind == "f":
-        return _numbers(first, reduce, seen)
-    return _labels(first, reduce, seen)
+        by = _reduction(first)
+        direction = _direction(first) if by == "along" else ()
+        seen = _reduced(first, by, direction)
+    names = _labels(seen) if by in _LABELS else _numbers(seen)
+    return Bins(names, by, first.numeric, first.ragged, first.shape, direction)
 
 
-def _reduction(first: Column) -> Callable[[Column], Array]:
+def known(found: Mapping[str, Any]) -> Bins:
+    """From JSON. Raises `KeyError`, `TypeError` or `ValueError`."""
+    names, shape = tuple(map(str, found["names"])), tuple(map(int, found["shape"]))
+    if found["by"] not in (*_REDUCTIONS, "along"):
+        raise ValueError(found["by"])
+    direction = tuple(map(float, found["direction"]))
+    bins = Bins(names, found["by"], bool(found["numeric"]), bool(found["ragged"]), shape, direction)
+    if found["by"] not in _LABELS:
+        np.array(names[:-1], np.float64)  # numbers they must be
+    return bins
+
+
+def _reduction(first: Column) -> By:
     if first.ragged:
-        return _lengths if first.numeric else _texts
+        return "length" if first.numeric else "text"
     if not first.numeric or first.kind == "b":
-        return _texts
+        return "text"
     values = first.values.reshape(len(first.values), -1)
     if first.kind == "i" and values.shape[1] == 1 and len(np.unique(values)) <= _FEW:
-        return _texts
+        return "text"
     if first.kind == "f" and distributions(values).all():
-        return _largest
-    if values.shape[1] == 1:
-        return lambda answers: answers.values.reshape(-1).astype(np.float64)
-    return _along(values.astype(np.float64))
+        return "largest"
+    return "number" if values.shape[1] == 1 else "along"
+
+
+def _reduced(answers: Column, by: By, direction: tuple[float, ...]) -> Array:
+    if by == "along":
+        return np.asarray(answers.values.reshape(len(answers.values), -1).astype(np.float64) @ np.array(direction))
+    return _REDUCTIONS[by](answers)
+
+
+def _number(answers: Column) -> Array:
+    return np.asarray(answers.values.reshape(-1).astype(np.float64))
 
 
 def _lengths(answers: Column) -> Array:
@@ -103,22 +142,17 @@ def _largest(answers: Column) -> Array:
     return np.array([str(i) if i >= 0 else "nan" for i in named.tolist()], object)
 
 
-def _along(first: Array) -> Callable[[Column], Array]:
-    mean = first[np.isfinite(first).all(axis=1)].sum(axis=0)
+def _direction(first: Column) -> tuple[float, ...]:
+    values = first.values.reshape(len(first.values), -1).astype(np.float64)
+    mean = values[np.isfinite(values).all(axis=1)].sum(axis=0)
     length = np.linalg.norm(mean)
-    direction = mean / length if np.isfinite(length) and length > 0 else np.full(first.shape[1], first.shape[1] ** -0.5)
-
-    def reach(answers: Column) -> Array:
-        return np.asarray(answers.values.reshape(len(answers.values), -1).astype(np.float64) @ direction)
-
-    return reach
+    usable = np.isfinite(length) and length > 0
+    return tuple((mean / length if usable else np.full(len(mean), len(mean) ** -0.5)).tolist())
 
 
-def _numbers(first: Column, reduce: Callable[[Column], Array], seen: Array) -> Bins:
+def _numbers(seen: Array) -> tuple[str, ...]:
     edges = _edges(np.sort(seen[np.isfinite(seen)]))
-    names = (*(repr(edge) for edge in edges.tolist()), "inf")
-    # NaN sorts behind all edges: it is counted with what is infinite, never left out.
-    return Bins(names, first, reduce, lambda values: np.searchsorted(edges, values, side="left"))
+    return (*(repr(edge) for edge in edges.tolist()), "inf")
 
 
 def _edges(seen: Array) -> Array:
@@ -134,21 +168,24 @@ def _edges(seen: Array) -> Array:
     return np.array([seen[0] - margin, *inner, seen[-1] + margin])
 
 
-def _labels(first: Column, reduce: Callable[[Column], Array], seen: Array) -> Bins:
+def _labels(seen: Array) -> tuple[str, ...]:
     often = Counter(seen.tolist())
     often.pop(_OTHER, None)
     kept = sorted(often, key=lambda label: (-often[label], label))[:_MOST_LABELS]
     kept.sort(key=_order)
-    index = {label: i for i, label in enumerate(kept)}
-    other = len(kept)
-
-    def place(labels: Array) -> Array:
-        return np.array([index.get(label, other) for label in labels.tolist()], np.int64)
-
-    return Bins((*kept, _OTHER), first, reduce, place)
+    return (*kept, _OTHER)
 
 
 def _order(label: str) -> tuple[bool, float, str]:
     number = label.removeprefix("-")
     whole = number.isascii() and number.isdigit() and len(number) < _LONG
     return (False, float(label), label) if whole else (True, 0.0, label)
+
+
+_REDUCTIONS: Mapping[By, Callable[[Column], Array]] = {
+    "text": _texts,
+    "largest": _largest,
+    "number": _number,
+    "length": _lengths,
+}
+_LABELS = frozenset({"text", "largest"})

@@ -16,6 +16,8 @@ from lockgate.monitoring.answers.columns import Array, Column, column, stacked
 from lockgate.monitoring.answers.errors import Incomparable
 from lockgate.monitoring.traffic.form import INPUT, KEPT_ROWS, OUTPUT, prefix
 
+COLUMNS = ("request_id", "row", "rows", "at", "variant", "kind", "status", "digest")
+"""What is read beside inputs and outputs."""
 _FAILED = 400
 _LONG_ID = 128
 _MICRO = 1e-6

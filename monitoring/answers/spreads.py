@@ -16,6 +16,17 @@ from lockgate.monitoring.measurement import Spread
 
 _FIRST = 200
 """Predictions of stable that the bins are fixed from."""
+_ALONE = 1000
+"""So many predictions of the candidate without one of stable are no accident."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """`after`: when the last prediction that the bins were made of was answered, in unix seconds."""
+
+    output: str
+    bins: Bins
+    after: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,33 +41,44 @@ class _Side:
 
 
 class Predictions:
-    """Counts those that were answered after the last one that the bins were fixed from, on both sides."""
+    """Counts those that were answered after the last one that the bins were fixed from, on both sides.
 
-    def __init__(self, output: str | None) -> None:
-        self._output = output
+    `fixed`: the bins, where they are fixed already.
+    """
+
+    def __init__(self, output: str | None, fixed: Fixed | None = None) -> None:
+        self.fixed = fixed
+        self._output = fixed.output if fixed else output
         self._first: list[_Side] = []
-        self._bins: Bins | None = None
-        self._after = -np.inf
+        self._alone = 0
+        self._heard = fixed is not None
 
     def count(self, came: Sequence[Records]) -> Spread | None:
         """Of what came: nothing of no bins before they are fixed. Raises `Incomparable`: a sentence."""
         stable, candidate = _places(came, Role.STABLE), _places(came, Role.CANDIDATE, Role.LIVE)
+        self._heard |= bool(stable)
+        self._alone += len(candidate)
         self._output = self._output or first_output(stable)
         if not self._output or not (stable or candidate):
             return None
         try:
             ours = _side(stable, self._output, "stable")
-            bins = self._bins or self._fix(ours)
+            fixed = self.fixed or self._fix(ours, self._output)
             theirs = _side(candidate, self._output, "the candidate")
-            return (
-                Spread(bins.names, _counted(bins, ours, self._after), _counted(bins, theirs, self._after))
-                if bins
-                else Spread()
-            )
+            return Spread(fixed.bins.names, _counted(fixed, ours), _counted(fixed, theirs)) if fixed else Spread()
         except Incomparable as reason:
             raise Incomparable(f"output {self._output!r} {reason}") from reason
 
-    def _fix(self, ours: _Side | None) -> Bins | None:
+    def missing(self) -> str:
+        """Why there is nothing to compare with, or nothing."""
+        if self._heard or self._alone < _ALONE:
+            return ""
+        return (
+            f"the candidate answered {self._alone} requests, and no answer by stable was captured; if stable's replicas"
+            " were started before monitoring.capture was on, start them again"
+        )
+
+    def _fix(self, ours: _Side | None, output: str) -> Fixed | None:
         self._first += [ours] if ours else []
         if sum(len(side.at) for side in self._first) < _FIRST:
             return None
@@ -64,14 +86,14 @@ class Predictions:
         first = _Side(stacked([side.answers for side in sides]), np.concatenate([side.at for side in sides])).take(
             np.arange(_FIRST)
         )
-        self._bins, self._after = fixed(first.answers), float(first.at.max())
-        return self._bins
+        self.fixed = Fixed(output, fixed(first.answers), float(first.at.max()))
+        return self.fixed
 
 
-def _counted(bins: Bins, side: _Side | None, after: float) -> tuple[int, ...]:
+def _counted(fixed: Fixed, side: _Side | None) -> tuple[int, ...]:
     if side is None:
-        return (0,) * len(bins.names)
-    return bins.count(side.take(np.flatnonzero(side.at > after)).answers)
+        return (0,) * len(fixed.bins.names)
+    return fixed.bins.count(side.take(np.flatnonzero(side.at > fixed.after)).answers)
 
 
 def _places(came: Sequence[Records], *roles: Role) -> list[Place]:

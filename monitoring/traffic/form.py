@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ KEPT_ROWS = 64
 """Of one request, at most."""
 _PREFIX = 12
 
+Wanted = Callable[[str], bool]
+"""Which columns are read, by name; `at` always is."""
+
 
 def prefix(digest: str) -> str:
     """What the folder of one side is called."""
@@ -29,6 +33,11 @@ def started(stem: Path) -> float:
     """When the file was begun, in unix seconds; 0 where its name does not say."""
     _, _, tail = stem.name.rpartition("-")
     return int(tail) / 1000 if tail.isascii() and tail.isdigit() and len(tail) < _PREFIX + 4 else 0.0
+
+
+def chosen(names: Iterable[str], wanted: Wanted | None) -> list[str]:
+    """Of a file's columns those that are wanted."""
+    return [name for name in names if wanted is None or name == "at" or wanted(name)]
 
 
 def refusal(schema: Any) -> str:

@@ -11,7 +11,7 @@ import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
 import pyarrow.compute as pc  # type: ignore[import-untyped, unused-ignore]
 
 from lockgate.monitoring.traffic.errors import Unreadable
-from lockgate.monitoring.traffic.form import GROWING, ROTATED, refusal, started
+from lockgate.monitoring.traffic.form import GROWING, ROTATED, Wanted, chosen, refusal, started
 from lockgate.monitoring.traffic.stream import BROKEN, Growing, one_line
 
 _AT = pa.timestamp("us", "UTC")
@@ -19,23 +19,25 @@ _AT = pa.timestamp("us", "UTC")
 
 def read(
     source: Path | Iterable[Path],
-    columns: Sequence[str] | None = None,
+    columns: Sequence[str] | Wanted | None = None,
     since: float | None = None,
     until: float | None = None,
     problems: list[str] | None = None,
 ) -> Any:
     """A `pyarrow.Table` of the rows that were answered from `since` to before `until`, in unix seconds.
 
-    `source`: files, or a folder that holds them at any depth. `columns`: all by default; those that no file has are
-    left out. Files may differ in their columns: what one lacks is null, and dictionaries become plain text.
-    A file that cannot be read raises `Unreadable`, or is named in `problems` and left out.
+    `source`: files, or a folder that holds them at any depth. `columns`: all by default; their names, or whether
+    one of some name is wanted; those that no file has are left out. Files may differ in their columns: what one
+    lacks is null, and dictionaries become plain text. A file that cannot be read raises `Unreadable`, or is named in
+    `problems` and left out.
     """
+    wanted = columns if columns is None or callable(columns) else set(columns).__contains__
     tables = []
     for path in _files(source):
         if until is not None and started(path.with_suffix("")) >= until:
             continue
         try:
-            tables.append(_within(_table(path, columns), since, until))
+            tables.append(_within(_table(path, wanted), since, until))
         except FileNotFoundError:
             if problems is None and not isinstance(source, Path):
                 raise Unreadable(f"{path} does not exist") from None
@@ -61,9 +63,9 @@ def _files(source: Path | Iterable[Path]) -> list[Path]:
     return sorted(found + [path.with_name(path.name + GROWING) for path in growing])
 
 
-def _table(path: Path, columns: Sequence[str] | None) -> Any:
+def _table(path: Path, wanted: Wanted | None) -> Any:
     if path.suffix == GROWING:
-        stream, batches = Growing(path), []
+        stream, batches = Growing(path, wanted), []
         while (batch := stream.next()) is not None:
             batches.append(batch)
         return pa.Table.from_batches(batches) if batches else pa.table({})
@@ -72,7 +74,8 @@ def _table(path: Path, columns: Sequence[str] | None) -> Any:
     with path.open("rb") as opened, parquet.ParquetFile(opened) as file:
         if why := refusal(file.schema_arrow):
             raise Unreadable(why)
-        return file.read(None if columns is None else [*columns, "at"])
+        names = chosen(file.schema_arrow.names, wanted)
+        return file.read(names).select(names)  # a name may begin like another: both were read
 
 
 def _within(table: Any, since: float | None, until: float | None) -> Any:
@@ -83,7 +86,9 @@ def _within(table: Any, since: float | None, until: float | None) -> Any:
     return table
 
 
-def _only(table: Any, columns: Sequence[str]) -> Any:
+def _only(table: Any, columns: Sequence[str] | Wanted) -> Any:
+    if callable(columns):
+        return table.select([name for name in table.column_names if columns(name)])
     return table.select([name for name in columns if name in table.column_names])
 
 

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
 
 from lockgate.monitoring.traffic.errors import Unreadable
-from lockgate.monitoring.traffic.form import refusal
+from lockgate.monitoring.traffic.form import Wanted, chosen, refusal
 
 BROKEN = (pa.ArrowException, OSError, ValueError, EOFError, MemoryError)
 """What pyarrow raises about a file that is no whole file of its kind."""
@@ -27,8 +27,9 @@ _LONGEST = 2**30
 class Growing:
     """Hands out the stream's complete batches in turn. `rows`: how many rows it has handed out or passed over."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, wanted: Wanted | None = None) -> None:
         self.path = path
+        self._wanted = wanted
         self.rows = 0
         self.offset = 0
         self._broken = False
@@ -68,7 +69,15 @@ class Growing:
             self._reader = pa.ipc.open_stream(pa.PythonFile(self._fed, mode="r"))
             if why := refusal(self._reader.schema):
                 raise Unreadable(why)
-        return self._reader.read_next_batch()
+        return _only(self._reader.read_next_batch(), self._wanted)
+
+
+def _only(batch: Any, wanted: Wanted | None) -> Any:
+    """The columns that are wanted, copied: a view would keep the others in memory too."""
+    names = chosen(batch.schema.names, wanted)
+    if len(names) == batch.num_columns:
+        return batch
+    return batch.select(names).take(pa.array(range(batch.num_rows), pa.int64()))
 
 
 def whole(batch: Any) -> None:

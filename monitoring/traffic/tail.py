@@ -11,7 +11,7 @@ import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
 import pyarrow.compute as pc  # type: ignore[import-untyped, unused-ignore]
 
 from lockgate.monitoring.traffic.errors import Unreadable
-from lockgate.monitoring.traffic.form import GROWING, ROTATED, prefix, started
+from lockgate.monitoring.traffic.form import GROWING, ROTATED, Wanted, prefix, started
 from lockgate.monitoring.traffic.rotated import Rotated
 from lockgate.monitoring.traffic.stream import Growing
 
@@ -20,25 +20,29 @@ _CLOCKS = 60.0
 
 
 class Tail:
-    """Of the sides with these digests: the rows that were answered at `since` (unix seconds) or later."""
+    """Of the sides with these digests: the rows that were answered at `since` (unix seconds) or later.
 
-    def __init__(self, folder: Path, digests: Collection[str], since: float) -> None:
-        self._folder = folder
+    `wanted`: which columns are read, all by default. The others cost no memory; `at` is always there.
+    """
+
+    def __init__(self, folder: Path, digests: Collection[str], since: float, wanted: Wanted | None = None) -> None:
+        self._folder, self._columns = folder, wanted
         self._folders = {folder / prefix(digest) for digest in digests if digest}
         self._since = since
         self._oldest = pa.scalar(int(since * 1e6), pa.int64()).cast(pa.timestamp("us", "UTC"))
         self._files: dict[Path, _File] = {}
         self._problems: dict[Path, str] = {}
 
-    def came(self, limit: int = 20_000) -> list[Any]:
+    def came(self, limit: int = 20_000, most: int = 32 * 2**20) -> list[Any]:
         """The record batches that are new since the last call; they may differ in their columns.
 
-        Once there are `limit` rows no further batch is read: call again, until nothing comes.
+        Once there are `limit` rows or `most` bytes no further batch is read: call again, until nothing comes.
         """
         self._look()
         ready = [file for file in self._files.values() if file.more]
         found: list[Any] = []
-        while ready and sum(batch.num_rows for batch in found) < limit:
+        rows = size = 0
+        while ready and rows < limit and size < most:
             # What lags most comes first, so that both answers to one request come close together.
             file = min(ready, key=lambda file: file.at)
             batch = self._next(file)
@@ -46,6 +50,7 @@ class Tail:
                 ready.remove(file)
             elif (wanted := self._wanted(batch)).num_rows:
                 found.append(wanted)
+                rows, size = rows + wanted.num_rows, size + wanted.nbytes
         return found
 
     @property
@@ -71,7 +76,7 @@ class Tail:
                 continue  # nothing of this side was captured yet
             except OSError as reason:
                 problems[folder] = f"{folder} cannot be read: {reason.strerror}"
-        self._files = {stem: self._files.get(stem) or _File(stem) for stem in sorted(seen)}
+        self._files = {stem: self._files.get(stem) or _File(stem, self._columns) for stem in sorted(seen)}
         self._problems = {path: says for path, says in self._problems.items() if path in seen} | problems
         for stem, stats in seen.items():
             if self._files[stem].look(stats, self._since - _CLOCKS):
@@ -96,8 +101,9 @@ class Tail:
 class _File:
     """One stem: a stream, and then the Parquet file with the same rows. `at`: how far it was read, in unix seconds."""
 
-    def __init__(self, stem: Path) -> None:
+    def __init__(self, stem: Path, wanted: Wanted | None) -> None:
         self.stem = stem
+        self._wanted = wanted
         self.path = stem
         self.at = started(stem)
         self.more = False
@@ -114,9 +120,9 @@ class _File:
         self._seen, self.more = seen, True
         self.path = self.stem.with_name(self.stem.name + suffix)
         if suffix == ROTATED:
-            self._source = Rotated(self.path, self._source.rows if self._source else 0)
+            self._source = Rotated(self.path, self._source.rows if self._source else 0, self._wanted)
         elif self._source is None:
-            self._source = Growing(self.path)
+            self._source = Growing(self.path, self._wanted)
         return suffix == ROTATED
 
     def next(self) -> Any | None:

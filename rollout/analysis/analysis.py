@@ -6,23 +6,28 @@ verdict, which is how `lockgate verify` checks a rollout that is over.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
+from lockgate.rollout.analysis.ab import AbKind
+from lockgate.rollout.analysis.allocation import due, moved
 from lockgate.rollout.analysis.disagreement import DisagreementKind
 from lockgate.rollout.analysis.error_rate import ErrorRateKind
 from lockgate.rollout.analysis.evidence import Evidence, keep, kept_state
 from lockgate.rollout.analysis.kinds import BatchKind, Kind, Terms, terms_of
 from lockgate.rollout.analysis.latency import LatencyKind
 from lockgate.rollout.analysis.latency_limit import LatencyLimitKind
+from lockgate.rollout.analysis.mean import MeanKind
 from lockgate.rollout.analysis.prediction_drift import PredictionDriftKind
 from lockgate.rollout.analysis.query import QueryKind
 from lockgate.rollout.analysis.seen import seen_of
-from lockgate.rollout.analysis.words import Look
-from lockgate.rollout.gates import Disagreement, ErrorRate, Gate, Latency, PredictionDrift, Query
+from lockgate.rollout.analysis.several import best_of
+from lockgate.rollout.analysis.words import Look, beside
+from lockgate.rollout.gates import Disagreement, ErrorRate, Gate, Latency, Mean, PredictionDrift, Query
 from lockgate.rollout.profile import PROFILES
-from lockgate.rollout.spec import RolloutSpec, ShadowStep
+from lockgate.rollout.spec import AB_GATE, AbStep, RolloutSpec, ShadowStep
+from lockgate.rollout.state import Allocated, State
 from lockgate.rollout.verdict import GateVerdict, Verdict, worst
 from lockgate.rollout.words import Outcome
 
@@ -53,16 +58,26 @@ def kinds_in_batch(gates: Mapping[str, Gate], terms: Terms, *, explain: bool) ->
 class Analysis:
     """Judges one rollout by its spec."""
 
-    def __init__(self, spec: RolloutSpec) -> None:
+    def __init__(self, spec: RolloutSpec, judges: tuple[type[Any], ...] | None = None) -> None:
+        """`judges`: the kinds of gates that have a say; all of them by default."""
         self._spec, terms = spec, terms_of(spec)
-        kinds: list[Kind[Any]] = [*kinds_in_batch(spec.gates, terms, explain=True)]
-        for name, gate in spec.gates.items():
+        self._gates = {n: gate for n, gate in spec.gates.items() if judges is None or isinstance(gate, judges)}
+        self._beside = Analysis(spec, _OF_OTHERS) if spec.others and judges is None else None
+        kinds: list[Kind[Any]] = [*kinds_in_batch(self._gates, terms, explain=True)]
+        for name, gate in self._gates.items():
             if isinstance(gate, PredictionDrift):
                 kinds.append(PredictionDriftKind(name, gate, terms))
+            elif isinstance(gate, Mean):
+                kinds.append(MeanKind(name, gate, spec.metric(gate.of), terms))
             elif isinstance(gate, Query):
                 kinds.append(QueryKind(name, gate))
         self._kinds = {",".join(kind.names): kind for kind in kinds}
         self._like = {key: kind.begin(1) for key, kind in self._kinds.items()}
+        self._tests = {
+            index: AbKind(AB_GATE, step.ab, spec.metric(step.ab.metric), terms, len(step.ab.arms))
+            for index, step in enumerate(spec.steps)
+            if isinstance(step, AbStep)
+        }
 
     def begin(self) -> Evidence:
         """Of a rollout that nobody has looked at."""
@@ -70,12 +85,19 @@ class Analysis:
 
     def look(self, evidence: Evidence, look: Look) -> Evidence:
         """With one more look. One at another step than the last look's enters that step first."""
+        others = dict(evidence.others)
+        if self._beside:
+            none = self._beside.begin()
+            others |= {n: self._beside.look(others.get(n, none), beside(look, came)) for n, came in look.others.items()}
+        return replace(self._look(evidence, look), others=others)
+
+    def _look(self, evidence: Evidence, look: Look) -> Evidence:
         if evidence.failed:
             return replace(evidence, looks=evidence.looks + 1)
         states, requests = self._in_step(evidence, look.step), evidence.requests if look.step == evidence.step else 0
         seen = seen_of(look)
-        states = {key: self._kinds[key].look(state, seen) for key, state in states.items()}
-        told = self._told(states)
+        states = {key: self._kind(key, look.step).look(state, seen) for key, state in states.items()}
+        told = self._told(states, look.step)
         return Evidence(
             step=look.step,
             looks=evidence.looks + 1,
@@ -85,10 +107,23 @@ class Analysis:
             blind=self._blind(evidence.blind, look),
         )
 
-    def verdict(self, evidence: Evidence, step: int) -> Verdict:
-        """On `step`. Where the last look was at another one, nothing is known of it yet."""
-        told = self._told(self._in_step(evidence, step))
-        gates = tuple(_unless_blind(told[name], evidence.blind.get(name)) for name in self._spec.gates)
+    def verdict(self, evidence: Evidence, step: int, dropped: Collection[str] = ()) -> Verdict:
+        """On `step`. Where the last look was at another one, nothing is known of it yet.
+
+        `dropped`: challengers that are out of the step already.
+        """
+        own = self._verdict(evidence, step)
+        it = self._spec.steps[step] if step < len(self._spec.steps) else None
+        if self._beside is None or not isinstance(it, AbStep) or not it.ab.others:
+            return own
+        none = self._beside.begin()
+        of = {name: self._beside.verdict(evidence.others.get(name, none), step) for name in it.ab.others}
+        return best_of({"candidate": own, **of}, self._spec.metric(it.ab.metric), dropped)
+
+    def _verdict(self, evidence: Evidence, step: int) -> Verdict:
+        told = self._told(self._in_step(evidence, step), step)
+        names = (*self._gates, *([AB_GATE] if step in self._tests else []))
+        gates = tuple(_unless_blind(told[name], evidence.blind.get(name)) for name in names)
         outcome = worst([gate.outcome for gate in gates if gate.votes])
         return Verdict(
             outcome=outcome,
@@ -99,25 +134,56 @@ class Analysis:
             looks=evidence.looks,
         )
 
+    def allocation(self, evidence: Evidence, state: State, began: float, now: float) -> Allocated | None:
+        """The share of users that the candidate is to get from now on, where the `ab` step moves it and it is time.
+
+        `began`: when the step's routes were on, in unix seconds.
+        """
+        test, step = self._tests.get(state.step), self._spec.steps[state.step]
+        if test is None or not isinstance(step, AbStep) or step.ab.allocation == "fixed" or evidence.step != state.step:
+            return None
+        if AB_GATE in evidence.blind or not due(step.ab, self._spec.metric(step.ab.metric), state, began, now):
+            return None
+        return self.share_of(evidence, state)
+
+    def share_of(self, evidence: Evidence, state: State) -> Allocated | None:
+        """What `allocation` says when it is time; None while too little is known of both sides."""
+        test, step = self._tests.get(state.step), self._spec.steps[state.step]
+        if test is None or not isinstance(step, AbStep) or evidence.step != state.step:
+            return None
+        trial = self._in_step(evidence, state.step)[AB_GATE]
+        found = moved(step.ab, state, float(test.chance(trial)[0])) if test.known(trial)[0] else None
+        return replace(found, looks=evidence.looks) if found else None
+
+    def _kind(self, key: str, step: int) -> Kind[Any]:
+        return self._tests[step] if key == AB_GATE else self._kinds[key]
+
     def _in_step(self, evidence: Evidence, step: int) -> dict[str, Any]:
+        """The test of an `ab` step is its own: it begins with nothing, and is forgotten with the step."""
         states = {key: kept_state(like, evidence.kept[key]) for key, like in self._like.items()}
+        test = self._tests.get(step)
         if step == evidence.step:
-            return states
+            return states | ({AB_GATE: kept_state(test.begin(1), evidence.kept[AB_GATE])} if test else {})
         shadow = is_shadow(self._spec, step)
-        return {key: self._kinds[key].enter(state, shadow=shadow) for key, state in states.items()}
+        states = {key: self._kinds[key].enter(state, shadow=shadow) for key, state in states.items()}
+        return states | ({AB_GATE: test.enter(test.begin(1), shadow=False)} if test else {})
 
     def _blind(self, before: Mapping[str, str], look: Look) -> dict[str, str]:
         """A source that said nothing speaks again with the next look; a query, with its next reading."""
-        gates = self._spec.gates
+        gates = self._gates
         waiting = {n: why for n, why in before.items() if isinstance(gates.get(n), Query) and n not in look.readings}
         idle = () if is_shadow(self._spec, look.step) else Disagreement
         came = {n: why for n, why in look.blind.items() if n in gates and not isinstance(gates[n], idle)}
+        if look.step in self._tests and AB_GATE in look.blind:
+            came[AB_GATE] = look.blind[AB_GATE]
         return {**waiting, **came}
 
-    def _told(self, states: Mapping[str, Any]) -> dict[str, GateVerdict]:
-        return {gate.gate: gate for key, state in states.items() for gate in self._kinds[key].told(state)}
+    def _told(self, states: Mapping[str, Any], step: int) -> dict[str, GateVerdict]:
+        return {gate.gate: gate for key, state in states.items() for gate in self._kind(key, step).told(state)}
 
 
+_OF_OTHERS = (ErrorRate, Latency, Mean)
+"""Kinds of gates that judge more challengers than the candidate: their answers are compared with nobody's."""
 _NO_VOTES = "no gate has anything to say in this step"
 
 

@@ -34,6 +34,8 @@ class Evidence:
     """By the names of the gates that share a state."""
     blind: Mapping[str, str] = field(default_factory=dict)
     """Gates whose source says nothing, by name, and why."""
+    others: Mapping[str, Evidence] = field(default_factory=dict)
+    """Of the challengers beside the candidate, by name."""
 
 
 def keep(state: Any) -> Kept:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,24 +10,20 @@ import numpy as np
 from lockgate.monitoring.units import seconds_text
 from lockgate.rollout.advance import label
 from lockgate.rollout.analysis.batch import Batch
-from lockgate.rollout.analysis.forecast_changes import Change, changes, longer
+from lockgate.rollout.analysis.forecast_ab import AbForecast, ab_test, foresee
+from lockgate.rollout.analysis.forecast_ab_changes import AbSearch, ab_changes
+from lockgate.rollout.analysis.forecast_ab_guards import guarded, smallest_harm
+from lockgate.rollout.analysis.forecast_changes import GOOD, Change, changes, longer, passing
 from lockgate.rollout.analysis.forecast_regression import smallest
 from lockgate.rollout.analysis.forecast_traffic import Draws, Traffic, equal, split
-from lockgate.rollout.analysis.forecast_trial import Ended, Trial, Watch, options, unforeseen
+from lockgate.rollout.analysis.forecast_trial import Ended, Expected, Trial, Watch, expected, unforeseen
+from lockgate.rollout.gates import Mean
 from lockgate.rollout.profile import PROFILES
-from lockgate.rollout.spec import RolloutSpec
+from lockgate.rollout.spec import RolloutSpec, options
 
 ROLLOUTS = 200
 CERTAIN = 0.9
 """A step can decide when this share of equal candidates passes it in time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """Median and 90th percentile over simulated rollouts of an equal candidate; None where it takes forever."""
-
-    median: float | None
-    most: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +38,10 @@ class GateForecast:
     """The share of equal candidates that pass it within the timeout."""
     smallest: float | None = None
     """The smallest regression that at least 80 % of rollouts fail in this step: the candidate's error rate, the factor
-    of its latencies, or the share of its answers that differ. None: not even a total one."""
+    of its latencies, the share of its answers that differ, or by how much of stable's its users do worse. None: not
+    even a total one."""
+    users: Expected | None = None
+    """Of both sides, who count by then: in place of `requests`, where users are judged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,23 +58,33 @@ class StepForecast:
     gates: tuple[GateForecast, ...]
     changes: tuple[Change, ...] = ()
     """Where the step cannot decide: each of them would do."""
+    test: AbForecast | None = None
+    """Of an `ab` step, where it is foreseen; all but this and `changes` is about the step's gates."""
 
     @property
     def decides(self) -> bool:
-        return self.passing >= CERTAIN
+        return self.passing >= CERTAIN and (self.test is None or self.test.decides)
 
     @property
     def advice(self) -> str:
         """Which number to change, where the step cannot decide; empty where it can."""
         if self.decides:
             return ""
-        begun = (
-            f"{self.step}: {self.passing:.0%} of equal candidates would pass within its timeout of"
-            f" {seconds_text(self.timeout)}"
-        )
+        if self.test and self.test.impossible:
+            return f"{self.step}: {self.test.impossible}; choose a smaller minimum_effect"
+        begun = f"{self.step}: {' and '.join(self._too_few())} within its timeout of {seconds_text(self.timeout)}"
         if not self.changes:
-            return f"{begun}, and no single number helps; it needs more traffic, or other gates"
+            return f"{begun}, and no single number helps; it needs {self._scarce()}"
         return f"{begun}; any of these would do: {' | '.join(map(str, self.changes))}"
+
+    def _too_few(self) -> Iterator[str]:
+        if self.passing < CERTAIN:
+            yield f"{self.passing:.0%} of equal candidates would pass"
+        if self.test and not self.test.decides:
+            yield f"{self.test.decided:.0%} of its tests would be decided"
+
+    def _scarce(self) -> str:
+        return "more users" if self.test and not self.test.decides else "more traffic, or other gates"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +98,20 @@ class Forecast:
     rollouts: int
 
 
+@dataclass(frozen=True, slots=True)
+class _At:
+    """One step."""
+
+    spec: RolloutSpec
+    index: int
+    traffic: Traffic
+    rng: np.random.Generator
+
+    @property
+    def where(self) -> tuple[RolloutSpec, int, Traffic]:
+        return self.spec, self.index, self.traffic
+
+
 def forecast(spec: RolloutSpec, traffic: Traffic, *, rollouts: int = ROLLOUTS, seed: int = 1) -> Forecast:
     """Of independent requests at a constant rate; the same seed gives the same forecast."""
     rng = np.random.default_rng(seed)
@@ -96,8 +119,9 @@ def forecast(spec: RolloutSpec, traffic: Traffic, *, rollouts: int = ROLLOUTS, s
     watch = Watch(spec, batch, Draws(traffic, equal(traffic, rollouts), rng))
     steps, going = [], np.ones(rollouts, bool)
     for index, step in enumerate(spec.steps):
-        trial = watch.step(index, options(step).timeout, going)
-        steps.append(_step(spec, index, traffic, _only(trial, going), rng))
+        timeout = options(step).timeout
+        trial = guarded(watch.step(index, timeout, going), spec, index, traffic, timeout)
+        steps.append(_step(_At(spec, index, traffic, rng), _only(trial, going)))
         going &= ~trial.rolled_back
     return Forecast(traffic, tuple(steps), PROFILES[spec.profile].alpha, int((~going).sum()), rollouts)
 
@@ -108,41 +132,48 @@ def seconds_needed(spec: RolloutSpec, traffic: Traffic, *, rollouts: int = ROLLO
     watch, seconds = Watch(spec, Batch(spec, rollouts), draws), 0.0
     for index, step in enumerate(spec.steps):
         timeout = options(step).timeout
-        taken = _expected(watch.step(index, timeout).passed, "seconds")
+        taken = expected(watch.step(index, timeout).passed.seconds)
         seconds += timeout if taken.most is None else taken.most
     return seconds
 
 
-def _step(spec: RolloutSpec, index: int, traffic: Traffic, trial: Trial, rng: np.random.Generator) -> StepForecast:
-    step, passing = spec.steps[index], trial.passed.share
-    waited = trial if passing >= CERTAIN else longer(spec, index, traffic, rng)
-    regressions = smallest(spec, index, traffic, rng)
+def _step(at: _At, trial: Trial) -> StepForecast:
+    step, share = at.spec.steps[at.index], trial.passed.share
+    waited = trial if share >= CERTAIN else longer(*at.where, at.rng)
+    regressions = smallest(*at.where, at.rng) | smallest_harm(*at.where)
+    test = ab_test(at.spec, at.index, at.traffic.users, at.traffic.rps)
+    tested = foresee(test) if test else None
     return StepForecast(
         label(step),
-        split(step, traffic.rps).candidate,
+        split(step, at.traffic.rps).candidate,
         options(step).timeout,
-        _expected(waited.passed, "requests"),
-        _expected(waited.passed, "seconds"),
-        passing,
-        tuple(_gate(spec, index, name, (trial, waited), regressions) for name in spec.gates),
-        tuple(changes(spec, index, traffic, waited, rng)) if passing < CERTAIN else (),
+        expected(waited.passed.requests),
+        expected(waited.passed.seconds),
+        share,
+        tuple(_gate(at, name, (trial, waited), regressions) for name in at.spec.gates),
+        tuple(_changes(at, share, waited, tested)),
+        tested,
     )
 
 
-def _gate(
-    spec: RolloutSpec, index: int, name: str, trials: tuple[Trial, Trial], regressions: Mapping[str, float | None]
-) -> GateForecast:
-    gate, step = spec.gates[name], spec.steps[index]
-    if why := unforeseen(gate, step):
-        return GateForecast(name, gate.metric, why)
-    trial, waited = trials
-    return GateForecast(
-        name,
-        gate.metric,
-        requests=_expected(waited.gates[name], "requests"),
-        passing=trial.gates[name].share,
-        smallest=regressions[name],
-    )
+def _gate(at: _At, name: str, trials: tuple[Trial, Trial], regressions: Mapping[str, float | None]) -> GateForecast:
+    gate, (trial, waited) = at.spec.gates[name], trials
+    if name not in trial.gates:
+        return GateForecast(name, gate.metric, unforeseen(gate, at.spec.steps[at.index]))
+    came, share, least = expected(waited.gates[name].requests), trial.gates[name].share, regressions[name]
+    if isinstance(gate, Mean):
+        return GateForecast(name, gate.metric, passing=share, smallest=least, users=came)
+    return GateForecast(name, gate.metric, requests=came, passing=share, smallest=least)
+
+
+def _changes(at: _At, share: float, waited: Trial, test: AbForecast | None) -> list[Change]:
+    of_gates = None if share >= CERTAIN else changes(*at.where, waited, at.rng)
+    if test is None:
+        return of_gates or []
+    if test.impossible:
+        return []
+    search = AbSearch(*at.where, lambda other: passing(other, at.index, at.traffic, at.rng), GOOD)
+    return ab_changes(search, of_gates, decides=test.decides)
 
 
 def _only(trial: Trial, going: np.ndarray) -> Trial:
@@ -154,11 +185,3 @@ def _only(trial: Trial, going: np.ndarray) -> Trial:
     gates = {name: of(event) for name, event in trial.gates.items()}
     failed = {name: of(event) for name, event in trial.failed.items()}
     return Trial(of(trial.passed), gates, failed, trial.rolled_back[going])
-
-
-def _expected(event: Ended, of: str) -> Expected:
-    values = event.requests if of == "requests" else event.seconds
-    if not len(values):
-        return Expected(None, None)
-    median, most = (float(np.quantile(values, q, method="higher")) for q in (0.5, 0.9))
-    return Expected(*(value if np.isfinite(value) else None for value in (median, most)))

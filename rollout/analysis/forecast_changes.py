@@ -9,19 +9,20 @@ import numpy as np
 
 from lockgate.monitoring.units import percent_text, seconds_text, share_text
 from lockgate.rollout.analysis.batch import Batch
+from lockgate.rollout.analysis.forecast_ab_guards import guarded
 from lockgate.rollout.analysis.forecast_traffic import Draws, Traffic, equal
-from lockgate.rollout.analysis.forecast_trial import Trial, Watch, foreseen, options
-from lockgate.rollout.gates import Disagreement, ErrorRate, Gate, Latency
-from lockgate.rollout.spec import CanaryStep, RolloutSpec, ShadowStep, Step
+from lockgate.rollout.analysis.forecast_trial import Trial, Watch
+from lockgate.rollout.gates import Disagreement, ErrorRate, Gate, Latency, Mean
+from lockgate.rollout.spec import AbStep, RolloutSpec, ShadowStep, Step, kind_of, options, weight_of
 
 GOOD = 0.95
 """The share of equal candidates that a changed number must let pass in time."""
 LONGER = 100.0
 """Times the timeout that is waited to see how long it takes."""
 _ROLLOUTS = 60
-_ROUND = (1, 1.5, 2, 3, 5, 7.5)
-_PERCENTS = (1, 2, 3, 5, 10, 15, 20, 25, 30, 40, 50, 60, 75, 90, 100)
-_DURATIONS = (
+ROUND = (1, 1.5, 2, 3, 5, 7.5)
+PERCENTS = (1, 2, 3, 5, 10, 15, 20, 25, 30, 40, 50, 60, 75, 90, 100)
+DURATIONS = (
     *(5, 10, 20, 30),
     *(m * 60 for m in (1, 2, 3, 5, 10, 15, 20, 30, 45)),
     *(h * 3600 for h in (1, 1.5, 2, 3, 4, 6, 8, 12)),
@@ -35,7 +36,12 @@ class Change:
 
     settings: tuple[tuple[str, str], ...]
     passing: float
-    """The share of equal candidates that would pass in time."""
+    """The share of equal candidates that would pass in time; of a number that is changed for a test, the share of tests
+    that would be decided."""
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        return tuple(path for path, _ in self.settings)
 
     def __str__(self) -> str:
         return " and ".join(f"{path}: {value}" for path, value in self.settings)
@@ -53,9 +59,15 @@ def changes(spec: RolloutSpec, index: int, traffic: Traffic, waited: Trial, rng:
     return [change for change in found if change]
 
 
+def passing(spec: RolloutSpec, index: int, traffic: Traffic, rng: np.random.Generator) -> float:
+    """The share of equal candidates that every gate lets pass within the step's timeout."""
+    return _trial(spec, index, traffic, rng, options(spec.steps[index]).timeout).passed.share
+
+
 def _trial(spec: RolloutSpec, index: int, traffic: Traffic, rng: np.random.Generator, seconds: float) -> Trial:
     draws = Draws(traffic, equal(traffic, _ROLLOUTS), rng)
-    return Watch(spec, Batch(spec, _ROLLOUTS), draws, rough=True).step(index, seconds)
+    trial = Watch(spec, Batch(spec, _ROLLOUTS), draws, rough=True).step(index, seconds)
+    return guarded(trial, spec, index, traffic, seconds)
 
 
 @dataclass(slots=True)
@@ -67,7 +79,7 @@ class _Search:
 
     def timeout(self, waited: Trial) -> Change | None:
         needed = float(np.quantile(waited.passed.seconds, GOOD, method="higher"))
-        longest = next((d for d in _DURATIONS if d >= needed * 1.1), None)
+        longest = next((d for d in DURATIONS if d >= needed * 1.1), None)
         if longest is None:
             return None
         return Change((("timeout", seconds_text(float(longest))),), waited.passed.within(longest))
@@ -75,20 +87,20 @@ class _Search:
     def weight(self, waited: Trial) -> Change | None:
         """Or a shadow's percent. The candidate must answer as many requests within the timeout."""
         step, most = self._step, self._largest_weight()
-        now = step.canary.weight if isinstance(step, CanaryStep) else step.shadow.percent
+        now = step.shadow.percent if isinstance(step, ShadowStep) else weight_of(step)
         wanted = now * float(np.quantile(waited.passed.seconds, GOOD, method="higher")) / options(step).timeout
-        for percent in [p for p in _PERCENTS if max(now, 0.8 * wanted) < p <= most][:3]:
-            passing = self._passing(self._with_share(percent))
-            if passing >= GOOD:
-                name = "weight" if isinstance(step, CanaryStep) else "percent"
-                return Change(((name, percent_text(float(percent))),), passing)
+        for percent in [p for p in PERCENTS if max(now, 0.8 * wanted) < p <= most][:3]:
+            share = self._passing(self._with_share(percent))
+            if share >= GOOD:
+                name = "percent" if isinstance(step, ShadowStep) else "weight"
+                return Change(((name, percent_text(float(percent))),), share)
         return None
 
     def _largest_weight(self) -> float:
         """Weights rise from step to step."""
         if isinstance(self._step, ShadowStep):
             return 100.0
-        later = [s.canary.weight for s in self.spec.steps[self.index + 1 :] if isinstance(s, CanaryStep)]
+        later = [weight_of(s) for s in self.spec.steps[self.index + 1 :] if not isinstance(s, ShadowStep)]
         return min(later, default=100.0) - 1e-9
 
     def margins(self) -> Change | None:
@@ -96,7 +108,7 @@ class _Search:
         if options(self._step).until == "held":
             return None
         now = self._trial(self.spec)
-        slow = [n for n in foreseen(self.spec, self._step) if now.gates[n].within(options(self._step).timeout) < GOOD]
+        slow = [name for name, gate in now.gates.items() if gate.within(options(self._step).timeout) < GOOD]
         spec, said = self.spec, list[tuple[str, str]]()
         for name in slow:
             wider = self._wider(spec, name, 1 - (1 - GOOD) / len(slow))
@@ -104,8 +116,8 @@ class _Search:
                 return None
             spec = wider[0]
             said.append(wider[1])
-        passing = self._passing(spec) if said else 0.0
-        return Change(tuple(said), passing) if passing >= GOOD else None
+        share = self._passing(spec) if said else 0.0
+        return Change(tuple(said), share) if share >= GOOD else None
 
     def _wider(self, spec: RolloutSpec, name: str, good: float) -> tuple[RolloutSpec, tuple[str, str]] | None:
         """With the smallest tolerated harm on the ladder that lets this gate pass in time, so often."""
@@ -123,10 +135,10 @@ class _Search:
 
     def held(self) -> Change | None:
         """Going on needs only that no gate fails."""
-        if options(self._step).until == "held":
+        if options(self._step).until == "held" or isinstance(self._step, AbStep):
             return None
-        passing = self._passing(self._with_step({"until": "held"}))
-        return Change((("until", "held"),), passing) if passing >= GOOD else None
+        share = self._passing(self._with_step({"until": "held"}))
+        return Change((("until", "held"),), share) if share >= GOOD else None
 
     @property
     def _step(self) -> Step:
@@ -136,15 +148,14 @@ class _Search:
         return _trial(spec, self.index, self.traffic, self.rng, options(self._step).timeout)
 
     def _passing(self, spec: RolloutSpec) -> float:
-        return self._trial(spec).passed.share
+        return passing(spec, self.index, self.traffic, self.rng)
 
     def _with_share(self, percent: float) -> RolloutSpec:
-        return self._with_step({"weight" if isinstance(self._step, CanaryStep) else "percent": float(percent)})
+        return self._with_step({"percent" if isinstance(self._step, ShadowStep) else "weight": float(percent)})
 
     def _with_step(self, update: dict[str, object]) -> RolloutSpec:
         step = self._step
-        name = "canary" if isinstance(step, CanaryStep) else "shadow"
-        changed = step.model_copy(update={name: options(step).model_copy(update=update)})
+        changed = step.model_copy(update={kind_of(step): options(step).model_copy(update=update)})
         steps = (*self.spec.steps[: self.index], changed, *self.spec.steps[self.index + 1 :])
         return self.spec.model_copy(update={"steps": steps})
 
@@ -162,12 +173,14 @@ def _margins(gate: Gate) -> Iterator[tuple[Gate, str, str]]:
         yield from _wider(gate, "max", 60.0, seconds_text)
     elif isinstance(gate, Latency):
         yield from _wider(gate, "margin", 5.0, share_text)
+    elif isinstance(gate, Mean):
+        yield from _wider(gate, "margin", 1.0, share_text)
 
 
 def _wider(gate: Gate, field: str, most: float, text: Callable[[float], str]) -> Iterator[tuple[Gate, str, str]]:
     now = getattr(gate, field)
     for tens in range(-4, 2):
-        for digit in _ROUND:
+        for digit in ROUND:
             value = float(f"{digit}e{tens}")
             if now < value <= most:
                 yield gate.model_copy(update={field: value}), field, text(value)

@@ -11,9 +11,9 @@ import numpy as np
 from lockgate.rollout.analysis.batch import Batch
 from lockgate.rollout.analysis.bets import Array
 from lockgate.rollout.analysis.forecast_traffic import Candidate, Draws, Traffic, slowed
-from lockgate.rollout.analysis.forecast_trial import Watch, foreseen, options
+from lockgate.rollout.analysis.forecast_trial import Watch, foreseen
 from lockgate.rollout.gates import Disagreement, ErrorRate, Gate, Latency
-from lockgate.rollout.spec import RolloutSpec
+from lockgate.rollout.spec import RolloutSpec, options
 
 POWER = 0.8
 """The share of simulated rollouts that find it."""
@@ -34,10 +34,10 @@ def smallest(spec: RolloutSpec, index: int, traffic: Traffic, rng: np.random.Gen
     names = foreseen(spec, spec.steps[index])
     rough = {name: _levels(spec.gates[name], traffic) for name in names}
     found = search.found(rough, _ROLLOUTS[0]) if names else {}
-    fine = {name: around for name in names if (around := _around(rough[name], found[name])) is not None}
+    fine = {name: finer for name in names if (finer := around(rough[name], found[name])) is not None}
     for turn in _turns(spec, tuple(fine)):
         found |= search.found({name: fine[name] for name in turn}, _ROLLOUTS[1])
-    return {name: _crossing(fine[name], found[name]) if name in fine else None for name in names}
+    return {name: crossing(fine[name], found[name]) if name in fine else None for name in names}
 
 
 def _levels(gate: Gate, traffic: Traffic) -> Array:
@@ -48,7 +48,7 @@ def _levels(gate: Gate, traffic: Traffic) -> Array:
     return np.geomspace(min(1.1 * max(least, _RAREST), _MOST / 2), _MOST, _LEVELS)
 
 
-def _around(levels: Array, shares: Array) -> Array | None:
+def around(levels: Array, shares: Array) -> Array | None:
     """Finer levels around the first one that is found; nothing where none is."""
     rising = _rising(shares)
     if rising[-1] < POWER:
@@ -57,7 +57,7 @@ def _around(levels: Array, shares: Array) -> Array | None:
     return np.geomspace(levels[max(0, place - 1)], levels[min(place + 1, len(levels) - 1)], _LEVELS)
 
 
-def _crossing(levels: Array, shares: Array) -> float:
+def crossing(levels: Array, shares: Array) -> float:
     """Where the share that is found reaches `POWER`, between two levels by their logarithms."""
     rising = _rising(shares)
     if rising[-1] < POWER:

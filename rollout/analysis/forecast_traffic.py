@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from math import log
 from statistics import NormalDist
@@ -14,12 +14,23 @@ from numpy.typing import NDArray
 from lockgate.monitoring.measurement import Histogram
 from lockgate.rollout.analysis.batch import BatchPairs, BatchTally
 from lockgate.rollout.analysis.bets import Array
-from lockgate.rollout.spec import ShadowStep, Step
+from lockgate.rollout.spec import ShadowStep, Step, weight_of
 
 COARSE = 0.04
 """Looks of a forecast are this part of the time so far apart, so that a week is a few hundred of them."""
 _FEW = 4.0
 """And far enough for so many of the candidate's requests."""
+
+
+@dataclass(frozen=True, slots=True)
+class Users:
+    """Who comes into a step, and what they do with stable."""
+
+    per_day: float
+    """Who were not in the step before, of both sides."""
+    typical: Mapping[str, float]
+    """By business metric: the share of users who do it; of a continuous one, the deviation of a user's value over the
+    mean."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +47,7 @@ class Traffic:
     """Share of two answers to one request that differ, though both sides are equal."""
     captured: float = 1.0
     """Share of the requests whose answers are kept and can be compared."""
+    users: Users | None = None
 
     def histogram(self, requests: int = 10**6) -> Histogram:
         """As if `requests` had come."""
@@ -101,7 +113,7 @@ class Split:
 def split(step: Step, rps: float) -> Split:
     if isinstance(step, ShadowStep):
         return Split(rps, rps * step.shadow.percent / 100, rps * step.shadow.echo / 100, paired=True)
-    mine = rps * step.canary.weight / 100
+    mine = rps * weight_of(step) / 100
     return Split(rps - mine, mine)
 
 

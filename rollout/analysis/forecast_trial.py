@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from lockgate.rollout.analysis.batch import Batch
 from lockgate.rollout.analysis.bets import Array
 from lockgate.rollout.analysis.forecast_traffic import COARSE, Draws, Split, look_times, split
-from lockgate.rollout.gates import Disagreement, Gate, PredictionDrift, Query
-from lockgate.rollout.spec import Canary, RolloutSpec, Shadow, ShadowStep, Step
+from lockgate.rollout.gates import Disagreement, Gate, Mean, PredictionDrift, Query
+from lockgate.rollout.spec import RolloutSpec, ShadowStep, Step, options
 
 Bools = NDArray[np.bool_]
 NEVER = np.inf
@@ -38,6 +38,22 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
+class Expected:
+    """Median and 90th percentile over simulated rollouts; None where it takes forever."""
+
+    median: float | None
+    most: float | None
+
+
+def expected(values: Array) -> Expected:
+    """`values` (R,); infinity is forever."""
+    if not len(values):
+        return Expected(None, None)
+    median, most = (float(np.quantile(values, q, method="higher")) for q in (0.5, 0.9))
+    return Expected(*(value if np.isfinite(value) else None for value in (median, most)))
+
+
+@dataclass(frozen=True, slots=True)
 class Trial:
     passed: Ended
     """The step could end well: every gate passes, and it was held."""
@@ -49,22 +65,24 @@ class Trial:
     """(R,)"""
 
 
-def options(step: Step) -> Shadow | Canary:
-    return step.shadow if isinstance(step, ShadowStep) else step.canary
-
-
 def unforeseen(gate: Gate, step: Step) -> str:
     """Why nobody can say beforehand when this gate passes in this step, as a sentence; empty where one can."""
     if isinstance(gate, Query):
         return f"what the query will say is not foreseen; it passes after {gate.count} values within its limits"
     if isinstance(gate, PredictionDrift):
         return "how predictions are distributed is not foreseen"
+    if isinstance(gate, Mean):
+        return _NO_USERS if isinstance(step, ShadowStep) else "what users do is not foreseen"
     if isinstance(gate, Disagreement) and not isinstance(step, ShadowStep):
         return "answers are compared in shadow steps only"
     return ""
 
 
+_NO_USERS = "users do nothing because of a shadow"
+
+
 def foreseen(spec: RolloutSpec, step: Step) -> tuple[str, ...]:
+    """Gates about requests; `forecast_ab_guards` foresees those about users."""
     return tuple(name for name, gate in spec.gates.items() if not unforeseen(gate, step))
 
 

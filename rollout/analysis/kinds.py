@@ -33,7 +33,7 @@ class Terms:
 
     profile: Profile
     votes: int
-    """Gates that share alpha: all but queries, which are not statistics."""
+    """Gates that share alpha, of every challenger: all but queries, which are not statistics."""
     steps: int
     echoes: bool = True
     """Whether stable answers some requests twice, so that its own noise becomes known."""
@@ -55,7 +55,7 @@ class Terms:
 
 
 def terms_of(spec: RolloutSpec) -> Terms:
-    votes = sum(not isinstance(gate, Query) for gate in spec.gates.values())
+    votes = sum(not isinstance(gate, Query) for gate in spec.gates.values()) * (1 + len(spec.others))
     echoes = any(isinstance(step, ShadowStep) and step.shadow.echo for step in spec.steps)
     return Terms(PROFILES[spec.profile], max(1, votes), len(spec.steps), echoes)
 

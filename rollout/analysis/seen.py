@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lockgate.monitoring.measurement import Histogram, Pairs, Reading, Spread, Tally
+from lockgate.monitoring.measurement import Arm, Arrivals, Group, Histogram, Pairs, Reading, Spread, Tally
 from lockgate.rollout.analysis.bets import Array
 from lockgate.rollout.analysis.words import Look
 
@@ -46,6 +46,34 @@ class BatchPairs:
 
 
 @dataclass(frozen=True, slots=True)
+class BatchArm:
+    """`Arm` of R rollouts, each (R,)."""
+
+    units: Array
+    total: Array
+    squares: Array
+
+
+@dataclass(frozen=True, slots=True)
+class BatchGroup:
+    """`Group` of R rollouts; `share` is the same in all of them, or (R,)."""
+
+    share: Array | float
+    stable: BatchArm
+    candidate: BatchArm
+
+
+@dataclass(frozen=True, slots=True)
+class BatchArrivals:
+    """`Arrivals` of R rollouts; all (R,), the share perhaps one number."""
+
+    share: Array | float
+    stable: Array
+    candidate: Array
+    crossed: Array
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
     """What one look saw."""
 
@@ -58,6 +86,9 @@ class Seen:
     spreads: Mapping[str, Spread] = field(default_factory=dict)
     readings: Mapping[str, Reading] = field(default_factory=dict)
     """Of a real rollout only; by the gate's name, like the pairs."""
+    rewards: Mapping[str, tuple[BatchGroup, ...]] = field(default_factory=dict)
+    """By the metric's name."""
+    arrivals: tuple[BatchArrivals, ...] = ()
 
 
 def share_of(seen: Seen) -> Array | float:
@@ -79,6 +110,8 @@ def seen_of(look: Look) -> Seen:
         pairs={name: _pairs(pairs) for name, pairs in look.pairs.items()},
         spreads=look.spreads,
         readings=look.readings,
+        rewards={name: tuple(map(_group, groups)) for name, groups in look.rewards.items()},
+        arrivals=tuple(map(_arrivals, look.arrivals)),
     )
 
 
@@ -97,6 +130,18 @@ def _pairs(pairs: Pairs) -> BatchPairs:
         _one(pairs.echoed),
         _one(min(pairs.echoes_differing, pairs.echoed)),
     )
+
+
+def _group(group: Group) -> BatchGroup:
+    return BatchGroup(group.share, _arm(group.stable), _arm(group.candidate))
+
+
+def _arm(arm: Arm) -> BatchArm:
+    return BatchArm(_one(arm.units), _one(arm.total), _one(arm.squares))
+
+
+def _arrivals(came: Arrivals) -> BatchArrivals:
+    return BatchArrivals(came.share, _one(came.stable), _one(came.candidate), _one(came.crossed))
 
 
 def _one(value: float) -> Array:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf
+from math import inf, isfinite
 from typing import Protocol
 
 import numpy as np
 
 from lockgate.rollout.analysis import bets
+from lockgate.rollout.analysis.effects import Interval
 from lockgate.rollout.analysis.kinds import FAIL, PASS, Terms
 from lockgate.rollout.gates import Latency
+from lockgate.rollout.metrics import Metric
 from lockgate.rollout.verdict import GateVerdict
 from lockgate.rollout.words import Outcome
 
@@ -120,3 +123,101 @@ def _span(low: float, high: float) -> str:
     if low == -inf:
         return f"at most {high:g}"
     return f"at least {low:g}" if high == inf else f"{low:g} to {high:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class EffectTold:
+    """The effect on a business metric, of one rollout."""
+
+    estimate: float
+    low: float
+    high: float
+    """Infinite where nothing bounds it."""
+    alpha: float
+    metric: Metric
+
+    @property
+    def bounds(self) -> tuple[float, float] | None:
+        return (self.low, self.high) if isfinite(self.low) and isfinite(self.high) else None
+
+
+def effect_told(interval: Interval, alpha: float, metric: Metric) -> EffectTold:
+    """Of the first rollout."""
+    estimate, low, high = (float(each[0]) for each in (interval.estimate, interval.low, interval.high))
+    return EffectTold(estimate, low, high, alpha, metric)
+
+
+def worst_mean(stable: float, effect: float) -> float:
+    """The candidate's mean at an effect, which is relative to the size of stable's."""
+    return stable + abs(stable) * effect
+
+
+def ab_sentence(told: Told, effect: EffectTold, metric: str, least: float) -> str:
+    """`least`: the minimum effect."""
+    return f"{metric}{_found(told, effect, least)}: {_figures(told, effect)}"
+
+
+def invalid_sentence(counts: Sequence[float], log_e: float | None) -> str:
+    """`counts` of users: the candidate's, stable's, how many should be the candidate's, and those seen on both sides.
+
+    `log_e`: the evidence that the split is wrong; None where too many were seen on both sides.
+    """
+    mine, theirs, expected, crossed = counts
+    every = max(mine + theirs, 1.0)
+    if log_e is None:
+        what = f"{crossed:,.0f} of {every:,.0f} users ({crossed / every:.1%}) were answered by both sides"
+        why = "who is assigned to a side does not stay there"
+    else:
+        e_value = float(bets.shown(np.array(log_e)))
+        should = _percent(expected / every)
+        what = f"{mine:,.0f} of {every:,.0f} users got the candidate where {should} should have (e-value {e_value:.2g})"
+        why = "who is assigned, or who is captured, is not what the routes say"
+    return f"the test is invalid: {what}; {why}"
+
+
+def mean_sentence(told: Told, effect: EffectTold, metric: str) -> str:
+    if not told.votes:
+        return f"{metric} is not judged: the candidate answers nobody in this step, and this gate does not vote"
+    worse = " is worse with the candidate" if told.outcome == FAIL else ""
+    return f"{metric}{worse}: {_figures(told, effect)}; limit {_value(told.limit or 0.0, effect.metric)}"
+
+
+def _found(told: Told, effect: EffectTold, least: float) -> str:
+    """What the interval says of a test that is decided."""
+    low, high = (effect.low, effect.high) if effect.metric.better == "higher" else (-effect.high, -effect.low)
+    if told.outcome == PASS:
+        return " is better with the candidate"
+    if told.outcome != FAIL:
+        return ""
+    if high < 0:
+        return " is worse with the candidate"
+    if low > 0:
+        return f" is better with the candidate, but by less than {_percent(least)}"
+    return f" is not better by {_percent(least)} with the candidate" if least else " is not better with the candidate"
+
+
+def _figures(told: Told, effect: EffectTold) -> str:
+    mine, theirs = (_value(each or 0.0, effect.metric) for each in (told.candidate, told.stable))
+    n, others = told.requests
+    if not told.stable:
+        return f"{mine} against {theirs}, where there is no ratio, of {n:,} and {others:,} users"
+    return f"{mine} against {theirs}, {effect.estimate:+.1%} ({_where(effect)}), of {n:,} and {others:,} users"
+
+
+def _where(effect: EffectTold) -> str:
+    """The interval, in words."""
+    if effect.low == -inf and effect.high == inf:
+        return "too early to say more"
+    at_most, at_least = f"{effect.high:+.1%}", f"{effect.low:+.1%}"
+    span = f"between {at_least} and {at_most}"
+    if effect.bounds is None:
+        span = f"at most {at_most}" if effect.low == -inf else f"at least {at_least}"
+    return f"at any moment {span}, alpha {_percent(effect.alpha)}"
+
+
+def _value(mean: float, metric: Metric) -> str:
+    return f"{mean:.2%}" if metric.kind == "binary" else f"{mean:,.4g}"
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:.3g}%"

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from lockgate.monitoring.measurement import Pairs, Reading, Spread, Tally
+from lockgate.monitoring.measurement import Arrivals, Group, Pairs, Reading, Spread, Tally
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What came of one more challenger; users are those who are either its or stable's."""
+
+    tally: Tally = field(default_factory=Tally)
+    rewards: Mapping[str, tuple[Group, ...]] = field(default_factory=dict)
+    arrivals: tuple[Arrivals, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,3 +40,15 @@ class Look:
     """By the name of a `query` gate, where one was due."""
     blind: Mapping[str, str] = field(default_factory=dict)
     """Gates whose source said nothing, by name, and why."""
+    rewards: Mapping[str, tuple[Group, ...]] = field(default_factory=dict)
+    """By the name of a business metric, where a step or a gate looks at one."""
+    arrivals: tuple[Arrivals, ...] = ()
+    """Who came into the step."""
+    others: Mapping[str, Beside] = field(default_factory=dict)
+    """What came of the challengers beside the candidate, by name."""
+
+
+def beside(look: Look, of: Beside) -> Look:
+    """The look at another challenger, as if it were the candidate. Only what its requests and users did is known."""
+    own = replace(look, candidate=of.tally, rewards=of.rewards, arrivals=of.arrivals)
+    return replace(own, pairs={}, spreads={}, readings={}, others={})

@@ -1,8 +1,9 @@
-"""The two sides as Envoy clusters.
+"""The sides as Envoy clusters.
 
 `stable`, `candidate`, `shadow` and `echo` hold endpoints; copies go to the last two. What requests are routed to is a
 composite of them, so that each purpose has counters of its own: `candidate_fb` is the candidate with stable behind it,
-and `forced_*` are for testers, whose requests are no evidence.
+and `forced_*` are for testers, whose requests are no evidence. The other challengers of an A/B test have three each,
+which `others` names.
 
 There is no outlier ejection: an ejected candidate's requests would be answered by stable at the first attempt and
 counted as the candidate's successes. What the candidate fails costs a client at most `failover.deadline`, until the
@@ -12,12 +13,15 @@ rollout rolls back.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
+from lockgate.rollout.envoy import others
+from lockgate.rollout.envoy.feedback import feedback_cluster
 from lockgate.rollout.envoy.folder import Folder
 from lockgate.rollout.envoy.resources import Resource, address, duration, typed, watched
 from lockgate.rollout.spec import Traffic
-from lockgate.rollout.words import Endpoint
+from lockgate.rollout.words import Endpoint, Other
 
 STABLE = "stable"
 CANDIDATE = "candidate"
@@ -48,7 +52,10 @@ _RETRY_LOST = _RETRY | {"retry_on": "connect-failure,refused-stream,reset"}
 """Stable's own errors reach the client as they are; only a request that found no server goes out again."""
 
 
-def clusters(traffic: Traffic, at: Folder) -> list[Resource]:
+def clusters(
+    traffic: Traffic, at: Folder, feedback: Path | None = None, challengers: Iterable[Other] = ()
+) -> list[Resource]:
+    """`feedback`: the socket of the server that keeps it, where there is one. `challengers`: the others."""
     return [
         _endpoints_cluster(STABLE, at, _LIVE_LIMITS, retry=_RETRY_LOST),
         _endpoints_cluster(CANDIDATE, at, _LIVE_LIMITS, stream=_deadline(traffic)),
@@ -57,6 +64,8 @@ def clusters(traffic: Traffic, at: Folder) -> list[Resource]:
         _composite(CANDIDATE_FB, [CANDIDATE, STABLE], _FAILOVER),
         _composite(FORCED_STABLE, [STABLE], _RETRY_LOST),
         _composite(FORCED_CANDIDATE, [CANDIDATE, STABLE], _FAILOVER),
+        *([feedback_cluster(feedback)] if feedback else []),
+        *(cluster for one in challengers for cluster in _of_other(one, traffic)),
     ]
 
 
@@ -72,14 +81,28 @@ def endpoints(side: str, addresses: Iterable[Endpoint]) -> list[Resource]:
     ]
 
 
+def _of_other(one: Other, traffic: Traffic) -> list[Resource]:
+    name = others.holding(one.name)
+    [assignment] = endpoints(name, sorted(one.endpoints))
+    found = {"type": "STATIC", "load_assignment": {key: assignment[key] for key in ("cluster_name", "endpoints")}}
+    held = [_holding(name, found, _LIVE_LIMITS, stream=_deadline(traffic))] if one.endpoints else []
+    routed = (others.with_stable(one.name), others.forced(one.name))
+    return [*held, *(_composite(cluster, [name, STABLE], _FAILOVER) for cluster in routed)]
+
+
 def _endpoints_cluster(name: str, at: Folder, limits: dict[str, int], **http: Any) -> Resource:
     side = ENDPOINT_CLUSTERS[name]
+    eds = {"service_name": side, "eds_config": watched(at.xds / f"eds_{side}.json")}
+    return _holding(name, {"type": "EDS", "eds_cluster_config": eds}, limits, **http)
+
+
+def _holding(name: str, found: Resource, limits: dict[str, int], **http: Any) -> Resource:
+    """A cluster of endpoints. `found`: how it comes by them."""
     return typed(
         "envoy.config.cluster.v3.Cluster",
         name=name,
-        type="EDS",
         connect_timeout="0.25s",
-        eds_cluster_config={"service_name": side, "eds_config": watched(at.xds / f"eds_{side}.json")},
+        **found,
         lb_policy="LEAST_REQUEST",
         circuit_breakers={"thresholds": [limits]},
         track_cluster_stats={"per_endpoint_stats": True},
@@ -101,7 +124,7 @@ def _copies(name: str, traffic: Traffic, at: Folder) -> Resource:
 
 
 def _composite(name: str, members: list[str], retry: Resource) -> Resource:
-    """Attempt 1 goes to the first member, attempt 2 to the next."""
+    """Attempt 1 goes to the first member, attempt 2 to the next. One that is not there fails its attempt."""
     config = typed(
         "envoy.extensions.clusters.composite.v3.ClusterConfig", clusters=[{"name": member} for member in members]
     )

@@ -78,15 +78,22 @@ def exclusive(at: Folder) -> Iterator[None]:
 
 
 def admin_socket(at: Folder) -> Path:
-    """Where Envoy's admin socket goes: in the run directory, or in a private short one where that is too long."""
-    socket = at.path / "admin.sock"
+    return unix_socket(at.path, "admin.sock")
+
+
+def unix_socket(folder: Path, name: str, temporary: Path | None = None) -> Path:
+    """Where a socket of `folder` goes: into it, or into a private short folder where that path would be too long.
+
+    The short one lies in `temporary`, else in TMPDIR. Raises `RouterDown` when neither will do.
+    """
+    socket = folder / name
     if len(os.fsencode(socket)) <= _UNIX_PATH_BYTES:
         return socket
-    digest = hashlib.sha256(os.fsencode(at.path)).hexdigest()[:12]
-    short = Path(tempfile.gettempdir()) / f"lockgate-{os.getuid()}-{digest}"
+    digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
+    short = (temporary or Path(tempfile.gettempdir())) / f"lockgate-{os.getuid()}-{digest}"
     short.mkdir(mode=0o700, exist_ok=True)
     _check_private(short)
-    socket = short / "admin.sock"
+    socket = short / name
     if len(os.fsencode(socket)) > _UNIX_PATH_BYTES:
         raise RouterDown(f"the path {socket} is too long for a unix socket; set TMPDIR to a folder with a shorter path")
     return socket

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
-import re
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -15,15 +13,18 @@ import psutil
 from lockgate.rollout.envoy import process
 from lockgate.rollout.envoy.admin import Admin
 from lockgate.rollout.envoy.bootstrap import bootstrap
+from lockgate.rollout.envoy.checks import check
 from lockgate.rollout.envoy.clusters import CANDIDATE, STABLE, clusters, endpoints
+from lockgate.rollout.envoy.feedback import keep_while_routed
 from lockgate.rollout.envoy.folder import admin_socket, exclusive, folder
 from lockgate.rollout.envoy.listeners import INGRESS, listeners
+from lockgate.rollout.envoy.others import challenger, keep_others, let_go, taken_over
 from lockgate.rollout.envoy.resources import Resource
-from lockgate.rollout.envoy.routes import ROUTES, route_configuration, split_of
+from lockgate.rollout.envoy.routes import ROUTES, route_configuration, routes_of
 from lockgate.rollout.envoy.xds import Files
 from lockgate.rollout.errors import RouterDown, RouterRefused
 from lockgate.rollout.spec import Traffic
-from lockgate.rollout.words import WHOLE, Endpoint, Routes
+from lockgate.rollout.words import Endpoint, Routes
 
 _SECONDS_TO_START = 20.0
 _PAUSE = 0.01
@@ -32,10 +33,12 @@ _PAUSE = 0.01
 class EnvoyRouter:
     """One Envoy with its files in `run_dir`. Any number of these may stand for the same Envoy, in any process."""
 
-    def __init__(self, run_dir: Path, traffic: Traffic) -> None:
+    def __init__(self, run_dir: Path, traffic: Traffic, feedback: Path | None = None) -> None:
+        """`feedback`: the unix socket of the server that keeps it; without one, `/feedback` goes to the models."""
         self.at = folder(run_dir)
         self.admin = Admin(self.at)
         self._traffic = traffic
+        self.feedback = feedback
         self._files = Files(self.at, self.admin)
 
     def running(self) -> bool:
@@ -46,7 +49,7 @@ class EnvoyRouter:
 
         What has changed in `rollout.traffic` since is taken up. Raises `RouterDown`, `RouterRefused`.
         """
-        _check(routes)
+        check(routes)
         self.at.create()
         with self._alone():
             if found := process.find(self.at):
@@ -76,7 +79,7 @@ class EnvoyRouter:
 
     def apply(self, routes: Routes) -> None:
         """See `Router.apply`."""
-        _check(routes)
+        check(routes)
         if not self.running():
             raise RouterDown(f"the router in {self.at.path} does not run; start it first")
         with self._alone():
@@ -88,12 +91,13 @@ class EnvoyRouter:
         served = [one["route_config"] for one in dump.get("configs", []) if one["route_config"]["name"] == ROUTES]
         if not served:
             raise RouterDown(f"the router in {self.at.path} serves no routes; stop it and start it again")
-        weight, mirror, echo, salt = split_of(served[0])
+        # Not those of every cluster: feedback's is a socket.
         hosts = {
-            one["name"]: one.get("host_statuses", [])
+            one["name"]: _hosts(one.get("host_statuses", []))
             for one in self.admin.json("/clusters?format=json")["cluster_statuses"]
+            if one["name"] in (STABLE, CANDIDATE) or challenger(one["name"])
         }
-        return Routes(_hosts(hosts[STABLE]), _hosts(hosts[CANDIDATE]), weight, mirror, echo, salt)
+        return routes_of(served[0], hosts)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -110,6 +114,8 @@ class EnvoyRouter:
         contents = self._everything(routes)
         if self._files.known():
             contents |= {name: self._files.good(name) for name in ("rds", "eds_stable", "eds_candidate")}
+            good = self._files.good("cds")
+            contents["cds"] = keep_while_routed(taken_over(contents["cds"], good), good)
         self._files.install(contents)
         self.at.bootstrap.write_text(json.dumps(bootstrap(self.at, admin_socket(self.at))))
         self.at.envoy_log.unlink(missing_ok=True)
@@ -146,15 +152,17 @@ class EnvoyRouter:
             return  # one that does not answer cannot be asked to drain
 
     def _switch(self, routes: Routes) -> None:
-        """Endpoints come before the requests that need them, and go after them."""
+        """Endpoints and clusters come before the requests that need them, and go after them."""
         wanted = self._everything(routes)
-        self._files.put("cds", wanted["cds"])
+        present = self._files.resources("cds")
+        self._files.put("cds", keep_while_routed(keep_others(wanted["cds"], present), present))
         self._files.put("lds", wanted["lds"])
         if self._files.resources("rds") != wanted["rds"]:
             for side, new in ((STABLE, routes.stable), (CANDIDATE, routes.candidate)):
                 self._files.put(f"eds_{side}", endpoints(side, sorted({*new, *self._written(side)})))
         for name in ("rds", "eds_stable", "eds_candidate"):
             self._files.put(name, wanted[name])
+        self._files.put("cds", let_go(wanted["cds"], self._files.resources("cds"), time.time()))
 
     def _written(self, side: str) -> list[Endpoint]:
         found = self._files.resources(f"eds_{side}")[0]["endpoints"]
@@ -162,39 +170,12 @@ class EnvoyRouter:
 
     def _everything(self, routes: Routes) -> dict[str, list[Resource]]:
         return {
-            "cds": clusters(self._traffic, self.at),
+            "cds": clusters(self._traffic, self.at, self.feedback, routes.others),
             "lds": listeners(self._traffic, self.at),
-            "rds": route_configuration(self._traffic, routes),
+            "rds": route_configuration(self._traffic, routes, feedback=self.feedback is not None),
             "eds_stable": endpoints(STABLE, sorted(routes.stable)),
             "eds_candidate": endpoints(CANDIDATE, sorted(routes.candidate)),
         }
-
-
-def _check(routes: Routes) -> None:
-    """Refuse what Envoy would accept and answer with 503."""
-    if not routes.stable:
-        raise RouterRefused("routes without an endpoint for stable would fail every request; name at least one")
-    for name, share in (("weight", routes.weight), ("mirror", routes.mirror), ("echo", routes.echo)):
-        if not 0 <= share <= WHOLE:
-            raise RouterRefused(f"a {name} of {share} is no share; give ten-thousandths, from 0 to {WHOLE}")
-        if share and name != "echo" and not routes.candidate:
-            raise RouterRefused(
-                f"a {name} of {share / 100:g} % needs a candidate, and the routes name no endpoint for it; "
-                f"start the candidate, or set the {name} to 0"
-            )
-    if not re.fullmatch(r"[A-Za-z0-9:_-]+", routes.salt):
-        raise RouterRefused(f"the salt {routes.salt!r} is not one; use letters, digits, ':', '_' and '-'")
-    for endpoint in (*routes.stable, *routes.candidate):
-        _check_endpoint(endpoint)
-
-
-def _check_endpoint(endpoint: Endpoint) -> None:
-    try:
-        ipaddress.ip_address(endpoint.host)
-    except ValueError:
-        raise RouterRefused(
-            f"the endpoint {endpoint} is not an IP address with a port; names are not looked up"
-        ) from None
 
 
 def _hosts(statuses: Iterable[Resource]) -> tuple[Endpoint, ...]:

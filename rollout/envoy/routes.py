@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from lockgate.rollout.envoy import others
 from lockgate.rollout.envoy.clusters import (
     CANDIDATE,
     CANDIDATE_FB,
@@ -13,20 +14,23 @@ from lockgate.rollout.envoy.clusters import (
     SHADOW,
     STABLE,
 )
+from lockgate.rollout.envoy.feedback import feedback_routes
 from lockgate.rollout.envoy.resources import Resource, duration, typed
 from lockgate.rollout.spec import Traffic
-from lockgate.rollout.words import WHOLE, Routes
+from lockgate.rollout.words import WHOLE, Endpoint, Other, Routes
 
 ROUTES = "routes"
 VARIANT_HEADER = "x-lockgate-variant"
 SHADOW_HEADER = "x-lockgate-shadow"
 
 _BY_USER = "by-user"
+_FORCED = "force-"
 _VALUE = r"\1"
 """The header's value in a regex substitution."""
 
 
-def route_configuration(traffic: Traffic, routes: Routes) -> list[Resource]:
+def route_configuration(traffic: Traffic, routes: Routes, *, feedback: bool = False) -> list[Resource]:
+    """`feedback`: whether there is a server that keeps it; without one, its path is a path like any other."""
     mirror = _mirrors(routes)
     live = {"request_headers_to_remove": [SHADOW_HEADER]}
     by_user = _split(traffic, routes, traffic.sticky.header)
@@ -37,8 +41,10 @@ def route_configuration(traffic: Traffic, routes: Routes) -> list[Resource]:
         # Envoy's default of 1 MiB leaves larger bodies without a second attempt, unless the buffer filter raises it.
         "request_body_buffer_limit": traffic.max_body,
         "routes": [
-            _forced(traffic, CANDIDATE, to=CANDIDATE if routes.candidate else STABLE),
-            _forced(traffic, STABLE, to=STABLE),
+            *(feedback_routes() if feedback else []),
+            _forced(traffic, CANDIDATE, FORCED_CANDIDATE if routes.candidate else FORCED_STABLE),
+            _forced(traffic, STABLE, FORCED_STABLE),
+            *(_forced(traffic, o.name, others.forced(o.name) if o.endpoints else FORCED_STABLE) for o in routes.others),
             {"name": _BY_USER, "match": _with_header(traffic.sticky.header), "route": by_user | mirror, **live},
             {"name": "by-request", "match": {"prefix": "/"}, "route": by_request | mirror, **live},
         ],
@@ -54,34 +60,65 @@ def route_configuration(traffic: Traffic, routes: Routes) -> list[Resource]:
     ]
 
 
-def split_of(configuration: Resource) -> tuple[int, int, int, str]:
-    """Weight, mirror, echo and salt of a route configuration, as Envoy shows it in its config dump."""
-    routes = {route["name"]: route["route"] for route in configuration["virtual_hosts"][0]["routes"]}
-    by_user = routes[_BY_USER]
-    weights = {one["name"]: one.get("weight", 0) for one in by_user["weighted_clusters"]["clusters"]}
+def routes_of(configuration: Resource, hosts: Mapping[str, tuple[Endpoint, ...]]) -> Routes:
+    """What a route configuration, as Envoy shows it in its config dump, and the endpoints of its clusters mean."""
+    routes = {route["name"]: route for route in configuration["virtual_hosts"][0]["routes"]}
+    by_user = routes[_BY_USER]["route"]
+    _, candidate, *slots = by_user["weighted_clusters"]["clusters"]
+    forced = [name.removeprefix(_FORCED) for name in routes if name.startswith(_FORCED)]
+    names = [name for name in forced if name not in (STABLE, CANDIDATE)]
     copied = {
         one["cluster"]: one["runtime_fraction"]["default_value"].get("numerator", 0)
         for one in by_user.get("request_mirror_policies", [])
     }
     substitution: str = by_user["hash_policy"][0]["header"]["regex_rewrite"]["substitution"]
-    return weights[CANDIDATE_FB], copied.get(SHADOW, 0), copied.get(ECHO, 0), substitution.removesuffix(_VALUE)
+    return Routes(
+        stable=hosts[STABLE],
+        candidate=_answering(candidate, hosts[CANDIDATE]),
+        weight=candidate.get("weight", 0),
+        mirror=copied.get(SHADOW, 0),
+        echo=copied.get(ECHO, 0),
+        salt=substitution.removesuffix(_VALUE),
+        others=tuple(
+            Other(name, _answering(slot, hosts.get(others.holding(name), ())), slot.get("weight", 0))
+            for name, slot in zip(names, slots, strict=True)
+        ),
+    )
+
+
+def _answering(slot: Resource, hosts: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
+    """None where stable answers: endpoints may be left of a change that was broken off."""
+    return () if slot["name"] == STABLE else hosts
 
 
 def _split(traffic: Traffic, routes: Routes, hashed: str) -> Resource:
-    """The order and the sum of the weights never change: so a larger weight moves users one way only.
+    """The order and the sum of the weights never change: so larger weights take users from stable and give it none.
 
-    The candidate gets a request when `xxh64(salt + value of the header) % WHOLE` reaches stable's weight.
+    The sides share the numbers below `WHOLE` in their order, and `xxh64(salt + value of the header) % WHOLE` falls to
+    one of them.
     """
     rewrite = {"pattern": {"regex": "^(.*)$"}, "substitution": routes.salt + _VALUE}
-    sides = [
-        {"name": STABLE, "weight": WHOLE - routes.weight, **_named(STABLE)},
-        {"name": CANDIDATE_FB, "weight": routes.weight, **_named(CANDIDATE)},
-    ]
+    stable = WHOLE - routes.weight - sum(one.weight for one in routes.others)
+    candidate = bool(routes.candidate or not routes.weight)
     return {
         "timeout": duration(traffic.timeout),
         "hash_policy": [{"header": {"header_name": hashed, "regex_rewrite": rewrite}, "terminal": True}],
-        "weighted_clusters": {"use_hash_policy": True, "clusters": sides},
+        "weighted_clusters": {
+            "use_hash_policy": True,
+            "clusters": [
+                _slot(STABLE, STABLE, stable),
+                _slot(CANDIDATE_FB, CANDIDATE, routes.weight, here=candidate),
+                *(_slot(others.with_stable(o.name), o.name, o.weight, here=bool(o.endpoints)) for o in routes.others),
+            ],
+        },
     }
+
+
+def _slot(cluster: str, variant: str, weight: int, *, here: bool = True) -> Resource:
+    """A share of the split; stable answers there while its variant is not `here`."""
+    if not here:
+        cluster, variant = STABLE, STABLE
+    return {"name": cluster, "weight": weight, **_named(variant)}
 
 
 def _mirrors(routes: Routes) -> Resource:
@@ -104,14 +141,13 @@ def _copy(cluster: str, share: int, variant: str, mark: str) -> Resource:
     }
 
 
-def _forced(traffic: Traffic, wanted: str, *, to: str) -> Resource:
+def _forced(traffic: Traffic, wanted: str, cluster: str) -> Resource:
     """A tester's request: it is not mirrored, and its counters are no evidence."""
-    cluster = FORCED_CANDIDATE if to == CANDIDATE else FORCED_STABLE
     return {
-        "name": f"force-{wanted}",
+        "name": f"{_FORCED}{wanted}",
         "match": {"prefix": "/", "headers": [{"name": traffic.force.header, "string_match": {"exact": wanted}}]},
         "route": {"cluster": cluster, "timeout": duration(traffic.timeout)},
-        **_named(to, [_header(SHADOW_HEADER, "forced")]),
+        **_named(STABLE if cluster == FORCED_STABLE else wanted, [_header(SHADOW_HEADER, "forced")]),
     }
 
 

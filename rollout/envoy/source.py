@@ -1,7 +1,7 @@
 """The port `MetricSource` on Envoy's own statistics.
 
 A request counts once, when it has ended, however many attempts it took. It failed when its first attempt did: the
-client got a 5xx, or got something better from the second attempt. For the candidate that second attempt is stable's
+client got a 5xx, or got something better from the second attempt. For a challenger that second attempt is stable's
 rescue, so the status that clients get says nothing about it. Nor would Envoy's counters per endpoint do: they leave
 refused connections out of their total, include testers, and vanish with the endpoint. An answer that breaks off after
 its headers counts as the status that it began with.
@@ -22,12 +22,13 @@ from dataclasses import dataclass, field, replace
 from lockgate.monitoring.measurement import Histogram, Tally
 from lockgate.rollout.envoy.bootstrap import latency_buckets
 from lockgate.rollout.envoy.clusters import CANDIDATE_FB, SHADOW, STABLE
+from lockgate.rollout.envoy.others import WITH_STABLE, challenger
 from lockgate.rollout.envoy.router import EnvoyRouter
 from lockgate.rollout.errors import RouterDown, SourceDown
 from lockgate.rollout.words import Counts, Replica
 
 _FILTER = (
-    rf"^cluster\.({STABLE}|{CANDIDATE_FB}|{SHADOW})\.upstream_rq_"
+    rf"^cluster\.({STABLE}|{CANDIDATE_FB}|{SHADOW}|{WITH_STABLE})\.upstream_rq_"
     r"(completed|5xx|retry_success|timeout|max_duration_reached|pending_overflow|time)$"
     rf"|^cluster\.{STABLE}\.endpoint\..*\.rq_(total|error)$"
 )
@@ -63,7 +64,8 @@ class EnvoySource:
             raise SourceDown(str(reason)) from reason
         read = _read(text)
         shadow = self._never_back(read[SHADOW])
-        return Counts(_answered(read[STABLE]), _answered(read[CANDIDATE_FB]), shadow, _replicas(text))
+        others = {name: _answered(of) for cluster, of in sorted(read.items()) if (name := challenger(cluster))}
+        return Counts(_answered(read[STABLE]), _answered(read[CANDIDATE_FB]), shadow, _replicas(text), others)
 
     def _never_back(self, cluster: _Cluster) -> Tally:
         """The shadow's counts are differences, and two of Envoy's counters may be read a moment apart.

@@ -114,6 +114,7 @@ class Batcher:
                 continue
             if isinstance(answer, Exception):
                 waiting.answer.set_exception(answer)
+                waiting.answer.exception()  # where nobody waits any more, asyncio would log its text
             else:
                 waiting.answer.set_result(answer)
         self._go(loop)

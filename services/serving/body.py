@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import uuid
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,15 +42,16 @@ class Head:
 
 
 def head(scope: Scope, sticky: bytes = b"") -> Head:
-    """`sticky`: the header, in lower case, whose value is the request's `unit`."""
+    """`sticky`: the header, in lower case, whose value is the request's `unit`; all values, where there are several."""
     found = Head()
+    users: list[bytes] = []
     for key, value in scope["headers"]:
         if key == b"content-type":
             found.content_type = value.decode("latin-1")
         elif key == b"accept":
             found.accept = value
         elif key == b"x-request-id":
-            found.id = value[:LONGEST_ID]
+            found.id = value if len(value) <= LONGEST_ID else _short(value, LONGEST_ID)
         elif key == b"content-length" and value.isdigit():
             found.length = int(value)
         elif key == b"x-lockgate-variant":
@@ -57,9 +59,26 @@ def head(scope: Scope, sticky: bytes = b"") -> Head:
         elif key == b"x-lockgate-shadow":
             found.shadow = value
         if key == sticky:  # which may be one of those above
-            found.unit = value[:LONGEST_UNIT]
+            users.append(value)
     found.id = found.id or uuid.uuid4().hex.encode()
+    if users:
+        found.unit = _unit(users, found.id)
     return found
+
+
+def _unit(users: Sequence[bytes], request: bytes) -> bytes:
+    """Who always gets the same variant: a unit must not be the same where the router may see another user.
+
+    Of several values the router hashes all, in the order of the alphabet; where they are empty, the request's id.
+    """
+    value = users[0] if len(users) == 1 else b"\0".join([*sorted(users), *([] if all(users) else [request])])
+    return value if len(value) <= LONGEST_UNIT else _short(value, LONGEST_UNIT)
+
+
+def _short(value: bytes, longest: int) -> bytes:
+    """Its start, and a digest of all of it: what begins alike is not the same."""
+    digest = hashlib.blake2b(value, digest_size=16).hexdigest().encode()
+    return value[: longest - len(digest)] + digest
 
 
 async def body(receive: Receive, length: int, most: int, seconds: float) -> bytes:

@@ -18,7 +18,7 @@ import numpy as np
 
 from .body import Head
 from .capture_columns import Columns, Source
-from .capture_page import KINDS, LARGEST, MOST_ROWS, OBJECT
+from .capture_page import KINDS, LARGEST, MOST_ROWS, weight
 from .capture_queue import Queue, Values
 from .capture_settings import Settings
 from .capture_writer import Counts, Place, Writer
@@ -43,6 +43,8 @@ class Capture:
     def __init__(self, root: Path, schema: Schema, source: Source, counts: Counts, engine: str) -> None:
         self.sticky = b""
         """Header that tells users apart, in lower case."""
+        self.redacts = True
+        """Whether something of the inputs is to be kept from everybody; so it is while no settings say otherwise."""
         self._below = 0
         self._counts, self._copies = counts, engine not in _READ_ONLY_ENGINES
         self._shape(schema)
@@ -112,6 +114,7 @@ class Capture:
         """From the writer's thread; each is one assignment."""
         self._below = int(settings.sample * 2**32) if settings else 0
         self.sticky = settings.sticky if settings else b""
+        self.redacts = bool(settings.redact) if settings else True
 
     def _shape(self, schema: Schema) -> None:
         """What can be known of requests before there is one."""
@@ -136,7 +139,7 @@ def _cut(values: Mapping[str, Array], rows: int) -> dict[str, Array]:
 
 
 def _size(value: Array) -> int:
-    """Bytes that it takes in memory; at most, where it holds texts."""
+    """Bytes that it takes in memory; at most, where it holds texts, and about so many, where it holds other objects."""
     if value.dtype.kind != "O":
         return value.nbytes
-    return sum(OBJECT + 4 * len(item) if isinstance(item, str) else OBJECT for item in value.flat)
+    return sum(map(weight, value.tolist() if value.ndim == 1 else value.ravel().tolist()))

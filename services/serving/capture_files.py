@@ -10,7 +10,7 @@ import contextlib
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -87,24 +87,32 @@ def _unused(folder: Path, replica: str) -> Path:
 
 
 def leftovers(folder: Path) -> None:
-    """Streams whose writer is gone become Parquet. Raises `OSError`."""
-    for stream in sorted(folder.glob(f"*{STREAM}")):
+    """Streams whose writer is gone become Parquet. Raises the first error, once every one was tried."""
+
+    def rotate(stream: Path) -> None:
         with _free(stream) as free:
             if free:
                 _convert(stream)
+
+    _each(sorted(folder.glob(f"*{STREAM}")), rotate)
 
 
 def retain(root: Path, keep: float, max_size: int, now: float) -> None:
     """Delete what is older than `keep` seconds, and the oldest of each folder beyond `max_size` bytes.
 
-    `root` has a folder for each artifact: also those that no replica serves any more are looked at.
+    `root` has a folder for each artifact: also those that no replica serves any more are looked at. Raises the first
+    error, once every file was tried.
     """
-    for folder in root.iterdir():
-        if folder.is_dir():
+
+    def age(folder: Path) -> None:
+        try:
             _retain(folder, now - keep, max_size)
+        finally:
             if folder.stat().st_mtime < now - keep:
                 with contextlib.suppress(OSError):
                     folder.rmdir()  # when nothing is left in it
+
+    _each([folder for folder in root.iterdir() if folder.is_dir()], age)
 
 
 def _retain(folder: Path, since: float, max_size: int) -> None:
@@ -114,12 +122,30 @@ def _retain(folder: Path, since: float, max_size: int) -> None:
             stat = path.stat()
             found.append((stat.st_mtime, stat.st_size, path))
     total = sum(size for _, size, _ in found)
-    for modified, size, path in sorted(found):
+    sizes = {path: (modified, size) for modified, size, path in sorted(found)}
+
+    def age(path: Path) -> None:
+        nonlocal total
+        modified, size = sizes[path]
         if modified < since or total > max_size:
             with _free(path) as free:
                 if free:
                     path.unlink(missing_ok=True)
                     total -= size
+
+    _each(sizes, age)
+
+
+def _each(paths: Iterable[Path], do: Callable[[Path], None]) -> None:
+    """One bad file must not keep the others waiting: the first error is raised when all were tried."""
+    first: Exception | None = None
+    for path in paths:
+        try:
+            do(path)
+        except Exception as failed:  # noqa: BLE001 - Arrow raises anything about a damaged file
+            first = first or failed
+    if first is not None:
+        raise first
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+import traceback
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
@@ -22,6 +23,7 @@ from .schema import Arrays, Schema
 log = logging.getLogger("bentoml.lockgate")
 
 CLIENT_GONE = 499
+_INNERMOST = 5
 _JSON = b"application/json"
 _NPY = b"application/x-npy"
 
@@ -84,8 +86,8 @@ class Core:
             return
         except Refusal as refusal:
             code, answer = refusal.status, _sentence(str(refusal), request)
-        except Exception:
-            log.exception("the model failed on request %s", _text(request.id))
+        except Exception as failed:  # noqa: BLE001 - a model raises anything
+            self._log(failed, request)
             code, answer = 500, _sentence("the model failed on this request; the replica's log says why", request)
         self._answered(request, code, started)
         await self.respond(send, code, kind, answer, request.id)
@@ -135,6 +137,14 @@ class Core:
         if self.capture is not None:
             self.capture.add(request, code, seconds)
 
+    def _log(self, failed: Exception, request: Head) -> None:
+        """A model's own words may repeat what it was asked."""
+        if self.capture is None or not self.capture.redacts:
+            log.error("the model failed on request %s", _text(request.id), exc_info=failed)
+            return
+        told = f"{type(failed).__name__} at {_places(failed)}; its text is left out, for the spec redacts inputs"
+        log.error("the model failed on request %s: %s", _text(request.id), told)
+
     async def _queued(self, x: Arrays, rows: int) -> Arrays:
         waiting = self._batcher.submit(x, rows)
         try:
@@ -151,6 +161,12 @@ def _finite(outputs: Arrays) -> None:
             row = int(np.argwhere(~np.isfinite(value))[0][0])
             what = "NaN" if np.isnan(value[row]).any() else "infinity"
             raise BadAnswer(f"the model answered {what} for output {name!r} in row {row}")
+
+
+def _places(failed: Exception) -> str:
+    """The innermost lines of code that it went through."""
+    frames = [(frame.f_code, line) for frame, line in traceback.walk_tb(failed.__traceback__)][-_INNERMOST:]
+    return " > ".join(f"{code.co_filename}:{line} {code.co_name}" for code, line in frames)
 
 
 def _sentence(text: str, request: Head) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from lockgate.rollout.errors import RouterDown, RouterRefused
@@ -20,15 +21,29 @@ class FakeRouter:
         shares = (routes.weight, routes.mirror)
         if not routes.stable or not all(0 <= share <= WHOLE for share in (*shares, routes.echo)):
             raise RouterRefused("these are no routes")
-        if any(shares) and not routes.candidate:
+        if not routes.candidate and (routes.mirror or (routes.weight and not routes.others)):
             raise RouterRefused("there is no candidate")
+        _check_others(routes)
         if routes != self.applied():
             self.changes += 1
             self._routes = replace(
-                routes, stable=tuple(sorted(routes.stable)), candidate=tuple(sorted(routes.candidate))
+                routes,
+                stable=tuple(sorted(routes.stable)),
+                candidate=tuple(sorted(routes.candidate)),
+                others=tuple(replace(one, endpoints=tuple(sorted(one.endpoints))) for one in routes.others),
             )
 
     def applied(self) -> Routes:
         if self.down:
             raise RouterDown("the fake router is down")
         return self._routes
+
+
+def _check_others(routes: Routes) -> None:
+    names, weights = [one.name for one in routes.others], [one.weight for one in routes.others]
+    if len({*names, "stable", "candidate"}) != len(names) + 2:
+        raise RouterRefused("there are two of one name")
+    if not all(re.fullmatch(r"[a-z][a-z0-9-]{0,30}", name) for name in names):
+        raise RouterRefused("this is no name")
+    if routes.weight + sum(weights) > WHOLE or min(weights, default=0) < 0:
+        raise RouterRefused("these are no shares")

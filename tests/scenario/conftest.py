@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -25,20 +25,20 @@ import httpx
 import psutil
 import pytest
 import yaml
+from filelock import FileLock
 
+from lockgate.monitoring.feedback.client import Feedback
 from lockgate.services.local import LocalPlatform
 from lockgate.services.words import Replica
 
-HERE = Path(__file__).parent
 QUICK_STEPS = [
-    {"shadow": {"percent": 100, "hold": {"min_requests": 100}, "timeout": "90s"}},
-    {"canary": {"weight": 20, "hold": {"min_requests": 100}, "timeout": "90s"}},
-    {"canary": {"weight": 60, "hold": {"min_requests": 100}, "timeout": "90s"}},
+    {"shadow": {"percent": 100, "hold": {"min_requests": 50}, "timeout": "90s"}},
+    {"canary": {"weight": 20, "hold": {"min_requests": 20}, "timeout": "90s"}},
+    {"canary": {"weight": 60, "hold": {"min_requests": 50}, "timeout": "90s"}},
 ]
-GATES = {
-    "errors": {"metric": "error_rate", "margin": "3%"},
-    "latency": {"metric": "latency", "quantile": 0.9, "margin": "100%", "slack": "50ms"},
-}
+QUICK_GATES = {"errors": {"metric": "error_rate", "margin": "10%"}}
+"""They open after some dozens of answers; test_main_job.py has gates as people write them."""
+BUILT = ("artifacts", "builds", "models")  # folders of a home that all tests share: what one made, the next one finds
 
 
 def free_port() -> int:
@@ -47,24 +47,29 @@ def free_port() -> int:
         return int(s.getsockname()[1])
 
 
-def until(what: str, condition: Callable[[], Any], seconds: float = 60.0) -> Any:
+def until(what: str, condition: Callable[[], Any], seconds: float = 60.0, every: float = 0.05) -> Any:
     """The condition's first true value; fails with `what` after the deadline."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if found := condition():
             return found
-        time.sleep(0.05)
+        time.sleep(every)
     pytest.fail(f"not within {seconds:g} s: {what}")
 
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A registry with the versions that `models.py` logs, and the homes where their bentos are built once."""
-    root = tmp_path_factory.mktemp("scenario")
-    done = subprocess.run(
-        [sys.executable, str(HERE / "models.py"), str(root)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    run = tmp_path_factory.getbasetemp()
+    root = (run.parent if "PYTEST_XDIST_WORKER" in os.environ else run) / "scenario"
+    root.mkdir(exist_ok=True)
+    with FileLock(root / "lock"):
+        if not (root / "home").exists():
+            models = [sys.executable, str(Path(__file__).with_name("models.py")), str(root)]
+            done = subprocess.run(models, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+            for built in BUILT:
+                (root / "home" / built).mkdir(parents=True)
     return root
 
 
@@ -103,8 +108,7 @@ class Traffic:
         began, loop = time.monotonic(), asyncio.get_running_loop()
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(15)) as session:
             while not self._stop.is_set():
-                wait = began + self.asked / self._rate - time.monotonic()
-                await asyncio.sleep(max(0.0, wait))
+                await asyncio.sleep(max(0.0, began + self.asked / self._rate - time.monotonic()))
                 task = loop.create_task(self._ask(session, self.asked))
                 tasks.add(task)
                 task.add_done_callback(tasks.discard)
@@ -193,8 +197,8 @@ class Workshop:
                 if process.environ().get("LOCKGATE_REPLICA") in ids:
                     process.kill()
 
-    def traffic(self, rate: float = 100) -> Traffic:
-        return Traffic(self.url, rate)
+    def traffic(self, rate: float = 100, users: int = 2000) -> Traffic:
+        return Traffic(self.url, rate, users)
 
     def write(self, **rollout: Any) -> None:
         self.spec["rollout"] |= rollout
@@ -203,9 +207,8 @@ class Workshop:
     def alias(self, name: str, version: int) -> None:
         with sqlite3.connect(self.root / "mlflow.db") as db:
             db.execute("delete from registered_model_aliases where alias = ?", (name,))
-            db.execute(
-                "insert into registered_model_aliases (alias, version, name) values (?, ?, 'toy')", (name, version)
-            )
+            ours = (name, version)
+            db.execute("insert into registered_model_aliases (alias, version, name) values (?, ?, 'toy')", ours)
 
     def aliases(self) -> dict[str, int]:
         with sqlite3.connect(self.root / "mlflow.db") as db:
@@ -213,9 +216,8 @@ class Workshop:
 
     def tags(self, version: int) -> dict[str, str]:
         with sqlite3.connect(self.root / "mlflow.db") as db:
-            return dict(
-                db.execute("select key, value from model_version_tags where version = ?", (version,)).fetchall()
-            )
+            found = db.execute("select key, value from model_version_tags where version = ?", (version,))
+            return dict(found.fetchall())
 
     def cli(self, *args: str, timeout: float = 150) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -260,10 +262,52 @@ class Workshop:
         return found
 
 
+class Buyers:
+    """Users who buy after they were answered, by the chances of each version, and whoever tells it: by user, or by the
+    request's id.
+    """
+
+    def __init__(self, workshop: Workshop, traffic: Traffic, chances: Mapping[str, float]) -> None:
+        self.told = 0
+        self._url, self._traffic, self._chances = f"http://127.0.0.1:{workshop.port}/feedback", traffic, chances
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="buyers")
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        seen, dice = 0, random.Random(5)
+        with Feedback(self._url) as feedback:
+            while not self._stop.wait(0.2):
+                answers = self._traffic.answers[seen:]
+                seen += len(answers)
+                rows = [
+                    {"metric": "bought", "value": 1, **({"user": a.user} if i % 2 else {"request_id": a.request_id})}
+                    for i, a in enumerate(answers)
+                    if dice.random() < self._chances[a.version]
+                ]
+                if rows:
+                    feedback.send_many(rows)
+                    self.told += len(rows)
+
+
+@pytest.fixture
+def buyers() -> type[Buyers]:
+    return Buyers
+
+
 @pytest.fixture
 def workshop(template: Path, tmp_path: Path) -> Iterator[Workshop]:
     shutil.copy(template / "mlflow.db", tmp_path / "mlflow.db")
-    shutil.copytree(template / "home", tmp_path / "home", dirs_exist_ok=True) if (template / "home").exists() else None
+    (tmp_path / "home").mkdir()
+    for built in BUILT:
+        (tmp_path / "home" / built).symlink_to(template / "home" / built)
     port = free_port()
     env = {
         **os.environ,
@@ -276,11 +320,11 @@ def workshop(template: Path, tmp_path: Path) -> Iterator[Workshop]:
     spec = {
         "name": "toy",
         "model": {"name": "toy"},
-        "service": {"ready_within": "60s"},
+        "service": {"ready_within": "60s", "compile": {"targets": ["onnxruntime"]}},
         "rollout": {
             "traffic": {"listen": f"127.0.0.1:{port}", "metrics": f"127.0.0.1:{free_port()}"},
             "steps": QUICK_STEPS,
-            "gates": GATES,
+            "gates": QUICK_GATES,
         },
     }
     shop = Workshop(tmp_path, env, port, spec)
@@ -292,8 +336,5 @@ def workshop(template: Path, tmp_path: Path) -> Iterator[Workshop]:
             process.wait(20)
     down = shop.cli("down")
     assert down.returncode == 0, down.stderr
-    for built in ("artifacts", "builds", "models"):  # the next test finds them made
-        if (tmp_path / "home" / built).exists():
-            shutil.copytree(tmp_path / "home" / built, template / "home" / built, dirs_exist_ok=True)
     left = [" ".join(p.cmdline())[:120] for p in shop.processes()]
     assert not left, f"left running: {left}"

@@ -29,7 +29,10 @@ def stable(workshop: Any) -> Any:
 
 
 def test_two_labels_in_a_hundred_that_differ_are_rolled_back_in_shadow(stable: Any) -> None:
+    """Every other request is answered twice: how noisy stable is, is soon known."""
     stable.alias("challenger", 8)
+    shadow = {"shadow": STEPS[0]["shadow"] | {"echo": "50%"}}
+    stable.write(steps=[shadow, STEPS[1]], gates=GATES)
     with stable.traffic(rate=200) as traffic:
         done = stable.cli("run")
     assert done.returncode == 10, done.stdout + done.stderr

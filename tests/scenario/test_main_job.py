@@ -12,6 +12,23 @@ import pytest
 
 pytestmark = [pytest.mark.scenario, pytest.mark.timeout(300)]
 
+STEPS = [
+    {"shadow": {"percent": 100, "hold": {"min_requests": 100}, "timeout": "90s"}},
+    {"canary": {"weight": 20, "hold": {"min_requests": 100}, "timeout": "90s"}},
+    {"canary": {"weight": 60, "hold": {"min_requests": 100}, "timeout": "90s"}},
+]
+GATES = {
+    "errors": {"metric": "error_rate", "margin": "3%"},
+    "latency": {"metric": "latency", "quantile": 0.9, "margin": "100%", "slack": "50ms"},
+}
+
+
+@pytest.fixture
+def workshop(workshop: Any) -> Any:
+    """With steps and gates as people write them."""
+    workshop.write(steps=STEPS, gates=GATES)
+    return workshop
+
 
 def binomial_bounds(n: int, p: float, confidence: float = 0.9999) -> tuple[float, float]:
     """A right split leaves its 99 % bounds in one step of a hundred, as often as the salt is drawn; a test must not."""

@@ -11,7 +11,7 @@ import httpx
 import psutil
 import pytest
 
-pytestmark = [pytest.mark.scenario, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.scenario, pytest.mark.timeout(600)]
 
 
 def runs(url: str) -> list[tuple[str, str]]:
@@ -38,14 +38,14 @@ def test_a_challenger_is_found_rolled_out_and_shown_and_a_dead_server_delays_not
     """Both smoke tests in one: the server starts, and the interval schedule yields runs."""
     port = workshop.free_port()
     url = f"http://127.0.0.1:{port}/api"
-    hold = [{"canary": {"weight": 40, "hold": {"min_requests": 100, "duration": "25s"}, "timeout": "120s"}}]
-    workshop.write(steps=hold)
+    workshop.write(steps=[{"canary": {"weight": 40, "hold": {"min_requests": 400}, "timeout": "300s"}}])
     assert workshop.cli("up").returncode == 0
-    service = workshop.start("serve", "--every", "5s", "--port", str(port))
+    service = workshop.start("serve", "--every", "12s", "--port", str(port))
     with workshop.traffic() as traffic:
-        workshop.until("a sweep ran on schedule", lambda: ("sweep", "COMPLETED") in runs(url), 120)
+        workshop.until("a sweep ran on schedule", lambda: ("sweep", "COMPLETED") in runs(url), 120, 0.5)
         workshop.until("the canary runs", lambda: workshop.reached("progressing/0"), 120)
-        workshop.until("the table is shown", lambda: "toy-measurements" in artifacts(url), 60)
+        assert workshop.cli("pause", "toy").returncode == 0  # until Prefect has shown it and is dead
+        workshop.until("the table is shown", lambda: "toy-measurements" in artifacts(url), 180, 0.5)
         shown = artifacts(url)
         assert ("release", "COMPLETED") in runs(url)
         server = next(p for p in psutil.Process(service.pid).children() if "server" in p.cmdline())
@@ -53,7 +53,8 @@ def test_a_challenger_is_found_rolled_out_and_shown_and_a_dead_server_delays_not
             process.kill()
         killed_at = last_tick(workshop)
         for seconds in (2, 4, 6):  # ticks go on, one a second, and none waits for the dead server
-            workshop.until("ticks go on", lambda s=seconds: last_tick(workshop) >= killed_at + s, 12)
+            workshop.until("ticks go on", lambda s=seconds: last_tick(workshop) >= killed_at + s, 20)
+        assert workshop.cli("resume", "toy").returncode == 0
         workshop.until("promoted without Prefect", lambda: workshop.reached("succeeded/0"), 120)
     assert traffic.failures == []
     assert "errors" in shown["toy-measurements"]

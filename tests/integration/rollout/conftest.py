@@ -48,12 +48,14 @@ class Upstream:
     """An HTTP server that answers its name and the size of the body it got, and can misbehave.
 
     fail: 500. teapot: 418. hang: never answers. reset: closes without an answer. stall: never reads.
+    It listens on `path`, a unix socket, where that is given.
     """
 
     name: str
     mode: Mode = "ok"
     delay: float = 0.0
     port: int = 0
+    path: Path | None = None
     hits: int = 0
     last: dict[str, str] = field(default_factory=dict)
     """Headers of the last request."""
@@ -66,10 +68,7 @@ class Upstream:
         return Endpoint("127.0.0.1", self.port)
 
     def __enter__(self) -> Self:
-        listening = socket.create_server(("127.0.0.1", self.port), backlog=512)
-        # Small, so that the sender and not the kernel holds what a stalled server does not read.
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192 if self.mode == "stall" else 2**20)
-        self.port = listening.getsockname()[1]
+        listening = self._listening()
         self._loop = _Loop()
         self._server = self._loop.begin(self._listen(listening)).result()
         return self
@@ -79,6 +78,19 @@ class Upstream:
             self._loop.begin(self._close()).result()
             self._loop.close()
         self._loop = None
+
+    def _listening(self) -> socket.socket:
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
+            listening = socket.socket(socket.AF_UNIX)
+            listening.bind(str(self.path))
+            listening.listen(512)
+            return listening
+        listening = socket.create_server(("127.0.0.1", self.port), backlog=512)
+        # Small, so that the sender and not the kernel holds what a stalled server does not read.
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192 if self.mode == "stall" else 2**20)
+        self.port = listening.getsockname()[1]
+        return listening
 
     async def _listen(self, listening: socket.socket) -> asyncio.Server:
         return await asyncio.get_running_loop().create_server(lambda: _Connection(self), sock=listening)
@@ -154,6 +166,7 @@ class Clients:
     answers: Counter[tuple[int, str]] = field(default_factory=Counter)
     """(status, variant) of each; status 0 for a request that got no answer. `variants` are by user."""
     variants: dict[str, str] = field(default_factory=dict)
+    path: str = "/p"
 
     def ask(self, users: Sequence[str], connections: int = 16) -> dict[str, str]:
         """One request of each user; the variants they got."""
@@ -192,7 +205,7 @@ class Clients:
 
     async def _exchange(self, reader: Any, writer: Any, user: str) -> tuple[int, dict[str, str]]:
         header = f"x-user-id: {user}\r\n" if user else ""
-        writer.write(f"POST /p HTTP/1.1\r\nhost: h\r\n{header}content-length: 2\r\n\r\n[]".encode())
+        writer.write(f"POST {self.path} HTTP/1.1\r\nhost: h\r\n{header}content-length: 2\r\n\r\n[]".encode())
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
             headers = dict(line.split(": ", 1) for line in head.split("\r\n")[1:-2])
@@ -298,3 +311,8 @@ def plane(router: EnvoyRouter, traffic: Traffic, sides: tuple[Upstream, Upstream
 @pytest.fixture
 def eventually() -> Any:
     return until
+
+
+@pytest.fixture
+def upstream() -> type[Upstream]:
+    return Upstream

@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
 import pytest
+from pyarrow import parquet  # type: ignore[import-untyped, unused-ignore]
 
 from lockgate.flows.observer import Observation
 from lockgate.flows.spec import Spec
 from lockgate.monitoring.measurement import Reading
+from lockgate.rollout.ports import Span
 
 FACTS = {"stable_digest": "a" * 64, "candidate_digest": "b" * 64, "candidate_version": "7"}
 
@@ -83,12 +86,12 @@ def until(ask: Callable[[], Any]) -> Any:
 def test_a_query_is_asked_when_it_is_due(tmp_path: Path) -> None:
     asked: list[str] = []
     with prometheus(asked) as url, Observation(spec(url, slo=QUERY), FACTS, tmp_path) as seen:
-        assert seen.observe(0, 0.0, 100.0).readings == {}
-        assert until(lambda: seen.observe(0, 0.0, 101.0).readings) == {"slo": Reading(0.25)}
-        assert seen.observe(0, 0.0, 109.9).readings == {}
+        assert seen.observe(Span(0, 0.0, 100.0)).readings == {}
+        assert until(lambda: seen.observe(Span(0, 0.0, 101.0)).readings) == {"slo": Reading(0.25)}
+        assert seen.observe(Span(0, 0.0, 109.9)).readings == {}
         assert len(asked) == 1
-        seen.observe(0, 0.0, 110.0)
-        assert until(lambda: seen.observe(0, 0.0, 111.0).readings) == {"slo": Reading(0.25)}
+        seen.observe(Span(0, 0.0, 110.0))
+        assert until(lambda: seen.observe(Span(0, 0.0, 111.0)).readings) == {"slo": Reading(0.25)}
     assert asked == ['x{side="candidate",v="7",m="fraud-detector",n="fraud"}'] * 2
 
 
@@ -97,14 +100,14 @@ def test_a_prometheus_that_hangs_delays_nothing(tmp_path: Path) -> None:
     go = threading.Event()
     with prometheus(asked, go) as url, Observation(spec(url, slo=QUERY), FACTS, tmp_path) as seen:
         for second in range(100):  # each of these would wait for seconds
-            assert seen.observe(0, 0.0, float(second)).readings == {}
+            assert seen.observe(Span(0, 0.0, float(second))).readings == {}
         go.set()
     assert len(asked) <= 1
 
 
 def test_one_that_is_not_there_is_an_error_with_its_reason(tmp_path: Path) -> None:
     with Observation(spec("http://127.0.0.1:9", slo=QUERY), FACTS, tmp_path) as seen:
-        reading = until(lambda: seen.observe(0, 0.0, 1.0).readings)["slo"]
+        reading = until(lambda: seen.observe(Span(0, 0.0, 1.0)).readings)["slo"]
     assert reading.value is None
     assert "http://127.0.0.1:9" in reading.error
 
@@ -112,24 +115,24 @@ def test_one_that_is_not_there_is_an_error_with_its_reason(tmp_path: Path) -> No
 def test_captured_traffic_that_is_not_there_blinds_its_gates(tmp_path: Path) -> None:
     gates = {"same": {"metric": "disagreement"}, "scores": {"metric": "prediction_drift"}}
     with Observation(spec("http://127.0.0.1:9", **gates), FACTS, tmp_path / "none") as seen:
-        observed = seen.observe(0, 0.0, 1.0)
+        observed = seen.observe(Span(0, 0.0, 1.0))
         assert set(observed.blind) == {"same", "scores"}
         assert seen.examples() == []
 
 
 def test_gates_on_counters_ask_for_nothing(tmp_path: Path) -> None:
     with Observation(spec("http://127.0.0.1:9", errors={"metric": "error_rate"}), FACTS, tmp_path) as seen:
-        observed = seen.observe(0, 0.0, 1.0)
+        observed = seen.observe(Span(0, 0.0, 1.0))
     assert (observed.pairs, observed.spreads, observed.readings, observed.blind) == ({}, {}, {}, {})
 
 
 def test_what_was_asked_in_another_step_says_nothing_of_this_one(tmp_path: Path) -> None:
     asked: list[str] = []
     with prometheus(asked) as url, Observation(spec(url, slo=QUERY), FACTS, tmp_path) as seen:
-        seen.observe(0, 0.0, 100.0)
+        seen.observe(Span(0, 0.0, 100.0))
         until(lambda: len(asked) == 1)
-        assert seen.observe(1, 0.0, 100.5).readings == {}
-        assert until(lambda: seen.observe(1, 0.0, 101.0).readings) == {"slo": Reading(0.25)}
+        assert seen.observe(Span(1, 0.0, 100.5)).readings == {}
+        assert until(lambda: seen.observe(Span(1, 0.0, 101.0)).readings) == {"slo": Reading(0.25)}
     assert len(asked) == 2
 
 
@@ -139,6 +142,42 @@ def test_answers_that_break_the_comparison_blind_their_gates_and_nothing_else(
     gates = {"same": {"metric": "disagreement"}, "scores": {"metric": "prediction_drift"}}
     with Observation(spec("http://127.0.0.1:9", **gates), FACTS, tmp_path) as seen:
         monkeypatch.setattr("lockgate.monitoring.answers.answers.Answers.came", lambda *_: 1 / 0)
-        blind = seen.observe(0, 0.0, 1.0).blind
+        blind = seen.observe(Span(0, 0.0, 1.0)).blind
     assert set(blind) == {"same", "scores"}
     assert "ZeroDivisionError" in blind["same"]
+
+
+def captured(folder: Path, side: str, at: float, scores: list[float]) -> None:
+    """What a replica of this side answered."""
+    n = len(scores)
+    table = pa.table(
+        {
+            "request_id": [f"r{i}" for i in range(n)],
+            "row": pa.array([0] * n, pa.int32()),
+            "rows": pa.array([1] * n, pa.int32()),
+            "at": pa.array([int(at * 1e6)] * n, pa.timestamp("us", "UTC")),
+            "variant": [side] * n,
+            "kind": ["live"] * n,
+            "status": pa.array([200] * n, pa.int16()),
+            "digest": [FACTS[f"{side}_digest"]] * n,
+            "output.score": scores,
+        }
+    )
+    place = folder / FACTS[f"{side}_digest"][:12]
+    place.mkdir(exist_ok=True)
+    parquet.write_table(table, place / f"r1-{int(at * 1000)}.parquet")
+
+
+def test_a_driver_that_is_started_again_goes_on_with_the_steps_bins(tmp_path: Path) -> None:
+    gates = spec("http://127.0.0.1:9", scores={"metric": "prediction_drift"})
+    captured(tmp_path, "stable", 1000.0, [float(i) for i in range(200)])
+    with Observation(gates, FACTS, tmp_path) as seen:
+        before = seen.observe(Span(0, 900.0, 1001.0, began=900.0)).spreads["scores"]
+    captured(tmp_path, "stable", 2000.0, [i / 7 for i in range(250)])
+    with Observation(gates, FACTS, tmp_path) as seen:
+        after = seen.observe(Span(0, 1001.0, 2001.0, began=900.0)).spreads["scores"]
+    with Observation(gates, FACTS, tmp_path) as seen:
+        other = seen.observe(Span(0, 1001.0, 2001.0, began=1001.0)).spreads["scores"]
+    assert after.bins == before.bins
+    assert sum(after.stable) == 250
+    assert other.bins != before.bins

@@ -23,6 +23,7 @@ from lockgate.flows.rehearsal.faults import Fault, faults
 from lockgate.flows.rehearsal.replay import Replay
 from lockgate.flows.rehearse import rehearse
 from lockgate.flows.spec import Spec
+from lockgate.monitoring.traffic.read import read as read_traffic
 from lockgate.rollout.gates import Disagreement
 
 ERRORS = {"errors": {"metric": "error_rate", "margin": "5%"}}
@@ -206,6 +207,37 @@ class TestCapturedCandidates:
         spec = spec_of(gates={"latency": ALL["latency"]})
         found = rehearse(spec, tmp_path / "live.parquet", tmp_path / "shadow.parquet", (), 10)
         assert found["candidate"]["rolled_back"] == 10
+
+    @pytest.mark.parametrize(("variant", "why"), [("", "without a router"), ("stable", "to a copy of it")])
+    def test_answers_that_cannot_be_compared_are_told(self, tmp_path: Path, variant: str, why: str) -> None:
+        live, shadow = Traffic(shadow=True).tables()
+        for name, kind, table in (("live", "live", live), ("other", "live" if variant else "shadow", shadow)):
+            columns = {"variant": [variant] * table.num_rows, "kind": [kind] * table.num_rows}
+            for column, values in columns.items():
+                table = table.set_column(table.schema.get_field_index(column), column, pa.array(values))  # noqa: PLW2901
+            parquet.write_table(table, tmp_path / f"{name}.parquet")
+        spec = spec_of(SHADOW, gates={"agreement": ALL["agreement"]})
+        found = rehearse(spec, tmp_path / "live.parquet", tmp_path / "other.parquet", (), 10)
+        assert why in found["not_compared"]["agreement"]
+
+    def test_where_they_can_nothing_is_said(self, tmp_path: Path) -> None:
+        spec = spec_of(SHADOW, gates={"agreement": ALL["agreement"]})
+        assert rehearse(spec, Traffic(shadow=True).file(tmp_path), None, (), 10)["not_compared"] == {}
+
+    def test_inputs_are_not_read(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (live,) = Traffic().tables()
+        parquet.write_table(live.append_column("input.x", live.column("seconds")), tmp_path / "t.parquet")
+        seen: list[str] = []
+
+        def noted(*asked: Any) -> pa.Table:
+            table = read_traffic(*asked)
+            seen.extend(table.column_names)
+            return table
+
+        monkeypatch.setattr("lockgate.flows.rehearsal.captured.read", noted)
+        captured(tmp_path / "t.parquet", None, {"agreement": Disagreement(metric="disagreement")})
+        assert "output.label" in seen
+        assert "input.x" not in seen
 
 
 def read(folder: Path, traffic: Traffic | None = None) -> Captured:

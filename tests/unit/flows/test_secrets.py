@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lockgate.flows.spec import Spec, load
+from lockgate.flows.spec import Spec, load, parse
 
 TEXT = """
 name: toy
@@ -41,3 +41,25 @@ def test_a_variable_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.delenv("SECRET_MODEL")
     with pytest.raises(ValueError, match="SECRET_MODEL is not set"):
         Spec.of(document)
+
+
+def test_what_a_rollout_is_stored_with_knows_no_address_and_no_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAREHOUSE_URL", "postgresql://bob:hunter2@db/shop")
+    monkeypatch.setenv("TOKEN", "hunter2-token")
+    spec = parse(
+        """
+name: toy
+model: {name: toy}
+monitoring: {prometheus: "http://127.0.0.1:9090"}
+rollout:
+  steps: [{canary: {weight: 5}}]
+  gates: {slo: {query: 'x{token="${TOKEN}"}', max: 1}}
+  metrics: {bought: {sql: {url: "${WAREHOUSE_URL}", query: "select :since"}}}
+"""
+    )
+    assert spec.rollout.metrics["bought"].sql is not None
+    assert "hunter2" in spec.rollout.metrics["bought"].sql.url
+    stored = spec.rollout.without_secrets(spec.hide)
+    text = json.dumps(stored.model_dump(mode="json"))
+    assert "hunter2" not in text
+    assert type(stored).model_validate(json.loads(text)) == stored

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import logging
 import shutil
 import socket
 import subprocess
@@ -16,9 +18,11 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from pydantic import ValidationError
 
 from lockgate.monitoring.measurement import Reading
-from lockgate.monitoring.prometheus import Prometheus, fill
+from lockgate.monitoring.prometheus import Prometheus, _Unsaid, fill
+from lockgate.monitoring.spec import MonitoringSpec
 
 Served = Callable[..., str]
 
@@ -148,6 +152,52 @@ def test_secrets_are_used_and_never_said(served: Served) -> None:
         assert error
         assert "s3cret" not in error
         assert "t0ken" not in error
+
+
+def test_no_log_has_the_address(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+    address = served(vector("1")).replace("http://", "http://re%40der:s3%2Fcret@") + "/t0ken"
+    with caplog.at_level(logging.DEBUG):
+        assert Prometheus(address).read("up") == Reading(1.0)
+        logging.getLogger("httpx").info("others are heard")
+    (path, authorization), *_ = served.asked  # type: ignore[attr-defined]
+    assert path.startswith("/t0ken/api/v1/query?")
+    assert base64.b64decode(authorization.removeprefix("Basic ")) == b"re@der:s3/cret"
+    assert "others are heard" in caplog.text
+    for secret in ("s3", "t0ken"):
+        assert secret not in caplog.text
+
+
+def test_the_password_is_in_no_address_that_is_asked(
+    served: Served, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_Unsaid, "filter", lambda *_: True)
+    with caplog.at_level(logging.DEBUG):
+        Prometheus(served(vector("1")).replace("http://", "http://reader:s3cret@")).read("up")
+    assert "/api/v1/query" in caplog.text
+    assert "s3cret" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://reader:s3c/ret@host:9090",
+        "http://reader:1#s3cret@host:9090",
+        "http://reader:1?s3cret@host:9090",
+        "http://reader/s3cret@host:9090",
+        "http://host:9090/?token=s3cret",
+        "http://host:9090/#s3cret",
+        "http://host:9090?",
+    ],
+)
+def test_an_address_that_would_be_read_otherwise_than_it_is_meant(url: str) -> None:
+    with pytest.raises(ValidationError, match="an address of a server has no") as refused:
+        MonitoringSpec(prometheus=url)
+    assert "s3c" not in refused.value.errors()[0]["msg"]
+
+
+@pytest.mark.parametrize("url", ["http://host:9090", "https://reader:s3%2F%3F@host/tenant/x/", "http://[::1]:9090"])
+def test_addresses_as_they_should_be(url: str) -> None:
+    assert MonitoringSpec(prometheus=url).prometheus == url
 
 
 class TestFill:

@@ -74,24 +74,29 @@ class FakeSource:
     stable: Variant = field(default_factory=Variant)
     candidate: Variant = field(default_factory=Variant)
     shadow: Variant = field(default_factory=Variant)
+    others: dict[str, Variant] = field(default_factory=dict)
     down: bool = False
 
     def measure(self) -> Counts:
         if self.down:
             raise SourceDown("no measurements to be had")
-        return Counts(self.stable.tally, self.candidate.tally, self.shadow.tally)
+        others = {name: other.tally for name, other in self.others.items()}
+        return Counts(self.stable.tally, self.candidate.tally, self.shadow.tally, others=others)
 
     def traffic(self, requests: int) -> None:
         """Live requests arrive, and are split as the routes say."""
         routes = self.router.serves
-        mine = requests * routes.weight // WHOLE
-        self.stable.answer(requests - mine)
+        mine = requests * routes.weight // WHOLE if routes.candidate else 0
+        theirs = {other.name: requests * other.weight // WHOLE for other in routes.others if other.endpoints}
+        self.stable.answer(requests - mine - sum(theirs.values()))
         self.candidate.answer(mine)
+        for name, answered in theirs.items():
+            self.others.setdefault(name, Variant()).answer(answered)
         self.shadow.answer(requests * routes.mirror // WHOLE)
 
     def reset(self) -> None:
         """The data plane starts anew, and its counters with it."""
-        for side in (self.stable, self.candidate, self.shadow):
+        for side in (self.stable, self.candidate, self.shadow, *self.others.values()):
             side.tally = Variant().tally
 
 

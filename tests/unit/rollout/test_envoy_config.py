@@ -13,14 +13,17 @@ from lockgate.rollout.envoy.bootstrap import bootstrap, latency_buckets
 from lockgate.rollout.envoy.clusters import clusters
 from lockgate.rollout.envoy.folder import Folder, admin_socket, folder
 from lockgate.rollout.envoy.listeners import listeners
+from lockgate.rollout.envoy.others import challenger, keep_others, let_go, taken_over
 from lockgate.rollout.envoy.resources import duration
-from lockgate.rollout.envoy.routes import route_configuration, split_of
+from lockgate.rollout.envoy.routes import route_configuration, routes_of
 from lockgate.rollout.errors import RouterDown
 from lockgate.rollout.spec import Traffic
-from lockgate.rollout.words import WHOLE, Endpoint, Routes
+from lockgate.rollout.words import WHOLE, Endpoint, Other, Routes
 
 TRAFFIC = Traffic()
 ROUTES = Routes((Endpoint("127.0.0.1", 1),), (Endpoint("127.0.0.1", 2),), 500, 250, 20, "a:1")
+THREE = Endpoint("127.0.0.1", 3)
+OTHERS = (Other("a", (THREE,), 1000), Other("b", (), 500))
 AT = Folder(Path("/run/lockgate"))
 
 
@@ -37,9 +40,70 @@ def test_the_sum_and_the_order_of_weights_never_change(weight: int) -> None:
     assert weighted(replace(ROUTES, weight=weight)) == [[("stable", WHOLE - weight), ("candidate_fb", weight)]] * 2
 
 
-@pytest.mark.parametrize("routes", [ROUTES, replace(ROUTES, weight=0, mirror=0), replace(ROUTES, weight=WHOLE)])
+@pytest.mark.parametrize(
+    "routes",
+    [
+        ROUTES,
+        replace(ROUTES, weight=0, mirror=0),
+        replace(ROUTES, weight=WHOLE),
+        replace(ROUTES, others=OTHERS),
+        replace(ROUTES, others=OTHERS[::-1]),
+        replace(ROUTES, candidate=(), mirror=0, others=OTHERS),
+    ],
+)
 def test_routes_are_read_back(routes: Routes) -> None:
-    assert split_of(route_configuration(TRAFFIC, routes)[0]) == (routes.weight, routes.mirror, routes.echo, routes.salt)
+    hosts = {"stable": routes.stable, "candidate": ROUTES.candidate, "other_a": (THREE,), "other_b": (THREE,)}
+    assert routes_of(route_configuration(TRAFFIC, routes)[0], hosts) == routes
+
+
+def test_one_without_endpoints_keeps_its_place_and_stable_answers() -> None:
+    [by_user, by_request] = weighted(replace(ROUTES, candidate=(), mirror=0, others=(*OTHERS, Other("c", (THREE,), 7))))
+    assert by_user == by_request
+    assert by_user == [("stable", 7993), ("stable", 500), ("other_a_fb", 1000), ("stable", 500), ("other_c_fb", 7)]
+
+
+class TestOthersComeAndGo:
+    """`present` is what Envoy serves."""
+
+    present = clusters(TRAFFIC, AT, None, [Other("a", (THREE,))])
+
+    @pytest.mark.parametrize("others", [(), (Other("a"),)])
+    def test_before_the_routes_nothing_goes(self, others: tuple[Other, ...]) -> None:
+        kept = keep_others(clusters(TRAFFIC, AT, None, others), self.present)
+        assert sorted(kept, key=str) == sorted(self.present, key=str)
+
+    def test_endpoints_that_change_are_not_kept(self) -> None:
+        wanted = clusters(TRAFFIC, AT, None, [Other("a", (Endpoint("127.0.0.1", 4),))])
+        assert keep_others(wanted, self.present) == wanted
+
+    def test_after_them_what_late_requests_need_is_left(self) -> None:
+        left = let_go(clusters(TRAFFIC, AT), self.present, 100.0)
+        assert [one["name"] for one in left if "other" in one["name"]] == ["other_a_fb", "forced_other_a"]
+        assert let_go(clusters(TRAFFIC, AT, None, [Other("a")]), self.present, 100.0) == [
+            one for one in self.present if one["name"] != "other_a"
+        ]
+
+    def test_and_for_ten_minutes_only(self) -> None:
+        wanted = clusters(TRAFFIC, AT)
+        left = let_go(wanted, self.present, 100.0)
+        assert left != wanted
+        assert let_go(wanted, left, 699.0) == keep_others(wanted, left) == left
+        assert let_go(wanted, left, 700.0) == wanted
+
+    def test_one_that_comes_again_is_as_new(self) -> None:
+        left = let_go(clusters(TRAFFIC, AT), self.present, 100.0)
+        assert keep_others(self.present, left) == let_go(self.present, left, 101.0) == self.present
+
+    def test_a_start_goes_on_with_what_was_served(self) -> None:
+        for others in ((), (Other("b"),), (Other("a"),)):
+            assert taken_over(clusters(TRAFFIC, AT, None, others), self.present) == self.present
+
+
+def test_no_two_clusters_have_a_name_in_common() -> None:
+    names = ["shadow", "echo", "feedback", "a", "a-fb", "fb", "forced", "other", "forced-other-a", "candidate-fb"]
+    found = [one["name"] for one in clusters(TRAFFIC, AT, Path("s"), [Other(name, (THREE,)) for name in names])]
+    assert len(set(found)) == len(found)
+    assert {challenger(name) for name in found} == {*names, None}
 
 
 def test_raising_the_weight_moves_users_one_way() -> None:

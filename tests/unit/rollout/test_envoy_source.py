@@ -64,6 +64,17 @@ def test_each_request_counts_once() -> None:
     assert (counts.shadow.requests, counts.shadow.errors) == (37, 6)
 
 
+def test_every_other_that_envoy_knows() -> None:
+    more = """\
+envoy_cluster_upstream_rq_completed{envoy_cluster_name="other_small_fb"} 30
+envoy_cluster_upstream_rq_retry_success{envoy_cluster_name="other_small_fb"} 4
+envoy_cluster_upstream_rq_completed{envoy_cluster_name="other_v-14_fb"} 0
+"""
+    others = source(TEXT + more).measure().others
+    assert {name: (of.requests, of.errors) for name, of in others.items()} == {"small": (30, 4), "v-14": (0, 0)}
+    assert source(TEXT).measure().others == {}
+
+
 def test_what_was_never_answered_is_slower_than_any_edge() -> None:
     assert source(TEXT).measure().stable.latency == Histogram((1.0, 20.0, 30_000.0, inf), (60, 90, 98, 100))
 

@@ -100,7 +100,7 @@ def test_a_state_that_does_not_follow_is_found(store: Store, finished: Rollout) 
     events = store.events(finished.id)
     events[-1] = replace(events[-1], state=replace(events[-1].state, phase=Phase.PROMOTING))
     *_, last = verify(finished.spec, events, store.looks(finished.id))
-    assert last.wrong == ("the events before lead to rolling_back, and the log says promoting",)
+    assert last.wrong == ("the events before lead to phase rolling_back, and the log says promoting",)
 
 
 def test_an_overall_outcome_that_its_gates_do_not_bear_out_is_found(store: Store, finished: Rollout) -> None:
@@ -120,3 +120,10 @@ def test_an_overall_outcome_that_its_gates_do_not_bear_out_is_found(store: Store
 def test_a_log_without_its_beginning_is_said_and_no_error(store: Store, finished: Rollout) -> None:
     checks = list(verify(finished.spec, store.events(finished.id)[1:], store.looks(finished.id)))
     assert any("the rollout is pending" in sentence for sentence in checks[0].wrong)
+
+
+def test_only_the_weight_differs(store: Store, finished: Rollout) -> None:
+    events = store.events(finished.id)
+    events[-1] = replace(events[-1], state=replace(events[-1].state, weight=9))
+    *_, last = verify(finished.spec, events, store.looks(finished.id))
+    assert last.wrong == ("the events before lead to weight None, and the log says 9",)

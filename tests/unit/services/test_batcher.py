@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -125,3 +126,16 @@ def test_an_engine_that_loses_rows_fails_its_requests_instead_of_mixing_them() -
         batcher.close()
 
     asyncio.run(test())
+
+
+def test_an_error_that_nobody_waits_for_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Asyncio would log its text, which may repeat an input."""
+
+    async def test(engine: GatedEngine, batcher: Batcher) -> None:
+        engine.gate.set()
+        waiting = batcher.submit(one(POISON), 1)
+        await asyncio.wait([waiting])
+
+    batched(test)
+    gc.collect()
+    assert "poison" not in caplog.text

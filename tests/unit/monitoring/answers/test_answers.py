@@ -13,6 +13,8 @@ import pyarrow as pa
 import pytest
 
 from lockgate.monitoring.answers.answers import Answers
+from lockgate.monitoring.answers.kept import Kept
+from lockgate.monitoring.answers.records import Records
 from lockgate.monitoring.answers.words import Comparison
 from lockgate.monitoring.measurement import Pairs
 
@@ -488,4 +490,91 @@ class TestSpreads:
         answered("stable", ["a"], {"v": [1.0]})
         assert "output 'w' is not among" in watch.came(0.0).blind["drift"]
         answered("stable", ["b"], {"w": [1.0]})
+        assert watch.came(0.0).blind == {}
+
+
+class TestInputs:
+    @pytest.mark.parametrize(("drifts", "times"), [(None, 1), ({"scores": None}, 0)])
+    def test_are_read_where_they_are_shown(
+        self, answered: Make, watching: Make, monkeypatch: pytest.MonkeyPatch, drifts: Any, times: int
+    ) -> None:
+        """Only a gate that compares answers has examples."""
+        seen: list[str] = []
+        made = Records.__init__
+
+        def noted(self: Records, batch: Any, *rest: Any) -> None:
+            seen.extend(batch.schema.names)
+            made(self, batch, *rest)
+
+        monkeypatch.setattr(Records, "__init__", noted)
+        answered("stable", names(3), {"label": [1] * 3, "input.x": [1.0] * 3})
+        watching(drifts).came(0.0)
+        assert "output.label" in seen
+        assert seen.count("input.x") == times
+
+
+def normal(seed: int, n: int, *shape: int) -> Any:
+    return np.random.default_rng(seed).normal(1.0, 1.0, (n, *shape))
+
+
+class TestStartedAgain:
+    @pytest.fixture
+    def start(self, tmp_path: Path) -> Make:
+        def made(step: str = "one", since: float = 0.0) -> Answers:
+            kept = Kept(tmp_path / "bins.json", step)
+            return Answers(tmp_path, STABLE, CANDIDATE, {}, {"drift": None}, since, kept)
+
+        return made
+
+    @pytest.mark.parametrize(
+        "made",
+        [
+            normal,
+            lambda seed, n: normal(seed, n, 4),
+            lambda seed, n: np.random.default_rng(seed).dirichlet(np.ones(3), n),
+            lambda seed, n: np.random.default_rng(seed).choice(["yes", "no", "perhaps"], n),
+            lambda seed, n: np.random.default_rng(seed).integers(0, 9, n),
+            lambda seed, n: pa.array([[1.0] * (1 + (i * seed) % 7) for i in range(n)]),
+        ],
+    )
+    def test_the_bins_are_those_of_before(self, answered: Make, start: Make, made: Any) -> None:
+        """Every kind of answer; what comes then is of other answers, which would make other bins."""
+        watch = start()
+        answered("stable", names(200), {"v": made(1, 200)})
+        watch.came(0.0)
+        answered("stable", names(300), {"v": made(2, 300)}, at=BEGAN + 10)
+        answered("candidate", names(250), {"v": made(3, 250)}, at=BEGAN + 10)
+        went_on = watch.came(0.0).spreads["drift"]
+        assert sum(went_on.stable) == 300
+        assert start(since=BEGAN + 5).came(0.0).spreads["drift"] == went_on
+
+    def test_another_step_has_bins_of_its_own(self, answered: Make, start: Make) -> None:
+        answered("stable", names(200), {"v": normal(1, 200)})
+        before = start().came(0.0).spreads["drift"].bins
+        answered("stable", names(300), {"v": normal(2, 300)}, at=BEGAN + 10)
+        assert start("two", since=BEGAN + 5).came(0.0).spreads["drift"].bins != before
+
+    @pytest.mark.parametrize("damage", ["", "[]", "{", '{"step": "one", "gates": {"drift": {}}}', '{"step": "one"}'])
+    def test_a_damaged_file_says_nothing(self, tmp_path: Path, answered: Make, start: Make, damage: str) -> None:
+        (tmp_path / "bins.json").write_text(damage)
+        answered("stable", names(200), {"v": normal(1, 200)})
+        watch = start()
+        watch.came(0.0)
+        answered("candidate", names(5), {"v": normal(2, 5)}, at=BEGAN + 10)
+        assert sum(watch.came(0.0).spreads["drift"].candidate) == 5
+
+    def test_only_its_owner_reads_it(self, tmp_path: Path, answered: Make, start: Make) -> None:
+        answered("stable", names(200), {"v": normal(1, 200)})
+        start().came(0.0)
+        assert (tmp_path / "bins.json").stat().st_mode & 0o777 == 0o600
+
+
+class TestStableBeforeCapture:
+    def test_a_candidate_without_a_stable_is_told_after_a_while(self, answered: Make, watching: Make) -> None:
+        watch = watching({"drift": None})
+        answered("live", names(999), {"v": np.zeros(999)})
+        assert watch.came(0.0).blind == {}
+        answered("live", names(1), {"v": np.zeros(1)})
+        assert "1000 requests, and no answer by stable was captured" in watch.came(0.0).blind["drift"]
+        answered("stable", names(1), {"v": np.zeros(1)})
         assert watch.came(0.0).blind == {}

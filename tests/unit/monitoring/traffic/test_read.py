@@ -36,6 +36,10 @@ def test_some_columns(folder: Path) -> None:
     assert read(folder, ["input.x", "request_id", "nothing"]).column_names == ["input.x", "request_id"]
 
 
+def test_columns_by_a_rule(folder: Path) -> None:
+    assert read(folder, lambda name: name.startswith("output.")).column_names == ["output.y"]
+
+
 def test_a_column_whose_name_begins_like_another(tmp_path: Path, replica: Make, records: Make) -> None:
     replica().write(records(["a"], {"input.x": [1], "input.x.y": [2]})).rotate()
     assert read(tmp_path, ["input.x"]).to_pydict() == {"input.x": [1]}

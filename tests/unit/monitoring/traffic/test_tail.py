@@ -264,3 +264,51 @@ class TestWhatComes:
     def test_the_limit_is_kept(self, tail: Tail, replica: Make, batch: Make) -> None:
         replica().write(batch(0, 30_000)).rotate()
         assert len(ids(tail.came(limit=1000))) < 10_000
+
+
+class TestColumns:
+    @pytest.fixture
+    def large(self, records: Make) -> Make:
+        """A row has 64 KiB of text beside its score."""
+
+        def made(start: int, stop: int, **given: Any) -> Any:
+            n = stop - start
+            columns = {"input.text": ["x" * 65536] * n, "output.score": np.arange(n), "output.score.more": np.arange(n)}
+            return records(names(start, stop), columns, **given)
+
+        return made
+
+    @pytest.mark.parametrize("suffix", [".arrows", ".parquet"])
+    def test_those_that_are_not_wanted_take_no_memory(
+        self, tmp_path: Path, replica: Make, large: Make, suffix: str
+    ) -> None:
+        writer = replica().write(large(0, 100))
+        if suffix == ".parquet":
+            writer.rotate()
+        tail = Tail(tmp_path, {STABLE}, 0.0, lambda name: name in {"request_id", "output.score"})
+        before = pa.total_allocated_bytes()
+        (batch,) = tail.came()
+        assert set(batch.schema.names) == {"request_id", "at", "output.score"}
+        assert batch.column("output.score").to_pylist() == list(range(100))
+        buffers = [buffer for column in batch.columns for buffer in column.buffers() if buffer]
+        assert sum(buffer.size for buffer in buffers) < 10_000
+        assert all(buffer.parent is None or buffer.parent.size < 10_000 for buffer in buffers)
+        del writer, buffers
+        assert pa.total_allocated_bytes() - before < 2**20
+
+    def test_they_are_left_out_across_a_rotation(self, tmp_path: Path, replica: Make, large: Make) -> None:
+        tail = Tail(tmp_path, {STABLE}, 0.0, lambda name: name == "request_id")
+        writer = replica().write(large(0, 3))
+        assert ids(tail.came()) == names(0, 3)
+        writer.write(large(3, 5)).rotate()
+        (batch,) = tail.came()
+        assert batch.schema.names == ["request_id", "at"]
+        assert ids([batch]) == names(3, 5)
+
+    def test_no_more_bytes_at_once_than_that(self, tail: Tail, replica: Make, large: Make) -> None:
+        writer = replica()
+        for start in range(0, 100, 10):
+            writer.write(large(start, start + 10))
+        came = tail.came(most=2**20)
+        assert ids(came) == names(0, 20)
+        assert drained(tail) == names(20, 100)

@@ -328,3 +328,59 @@ def test_the_module_does_not_load_arrow() -> None:
 
     code = "import sys, lockgate.services.serving.core; sys.exit('pyarrow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path.cwd(), check=False).returncode == 0
+
+
+def refuses(x: Arrays) -> Arrays:
+    raise ValueError(f"cannot read {x['x'].tolist()}")
+
+
+@pytest.mark.parametrize("inline_rows", [0, 100])
+@pytest.mark.parametrize(("redact", "times"), [({}, 1), ({"x": "hash"}, 0), ({"x": "drop"}, 0)])
+def test_a_models_own_words_about_an_input(
+    root: Any, caplog: pytest.LogCaptureFixture, redact: dict[str, str], times: int, inline_rows: int
+) -> None:
+    """They are told where nothing is redacted, and their type and place always."""
+    root.settings(redact=redact)
+    served = Served(root, refuses, inline_rows=inline_rows)
+    served.asked(({"inputs": [[4711.0, 2.0]]}, named("a")))
+    assert caplog.text.count("ValueError: cannot read [[4711.0") == times
+    assert ("4711" in caplog.text) == bool(times)
+    for told in ("the model failed on request a", "ValueError", "test_capture.py", "refuses"):
+        assert told in caplog.text
+
+
+def test_without_settings_they_are_kept_back(root: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """A file that cannot be read may redact."""
+    (root.path / "capture.json").write_text("{")
+    served = Served(root, refuses)
+    asyncio.run(served.send(_bytes({"inputs": [[4711.0, 2.0]]}), {}))
+    served.core.close()
+    assert "ValueError" in caplog.text
+    assert "4711" not in caplog.text
+
+
+def test_settings_that_go_away_take_no_promise_with_them(root: Any) -> None:
+    served = Served(root)
+    assert not served.capture.redacts
+    (root.path / "capture.json").unlink()
+    served.capture._writer.look()
+    served.core.close()
+    assert served.capture.redacts
+
+
+def test_lists_that_a_model_answers_wait_within_the_bound(root: Any) -> None:
+    """Each weighs 300 kB: with 64 bytes for each, hundreds of megabytes would wait."""
+
+    def lists(x: Arrays) -> Arrays:
+        found = np.empty(len(x["x"]), object)
+        for row in range(len(found)):
+            found[row] = [[float(i)] * 100 for i in range(100)]
+        return {"y": found}
+
+    served = Served(root, lists)
+    served.capture._queue.most_bytes = 2 * 2**20
+    served.capture._writer.tick = lambda now: None  # type: ignore[method-assign]  # noqa: ARG005
+    served.asked(*(({"inputs": [[1.0, 2.0]]}, named(str(i))) for i in range(40)))
+    waits = served.capture._queue
+    assert 2 <= waits._page.count + len(waits._records) <= 16
+    assert served.metrics.dropped >= 20

@@ -25,9 +25,9 @@ def stream(folder: Path, replica: str = "r1") -> Stream:
     return Stream(folder, replica, SCHEMA, 0.0)
 
 
-def killed(folder: Path, *values: int) -> Path:
+def killed(folder: Path, *values: int, replica: str = "r1") -> Path:
     """A stream whose writer is gone: the lock went with it."""
-    left = stream(folder)
+    left = stream(folder, replica)
     left.write([batch(*values)])
     os.close(left._lock)
     return left.path
@@ -169,3 +169,24 @@ def test_a_stream_that_is_written_is_never_deleted(tmp_path: Path) -> None:
     assert living.there
     living.finish()
     assert read(tmp_path / "d") == [1]
+
+
+def test_one_that_cannot_become_parquet_keeps_no_other_waiting(tmp_path: Path) -> None:
+    bad, good = sorted([killed(tmp_path, 1), killed(tmp_path, 2, replica="r2")])
+    blocked = bad.with_suffix(".parquet")
+    blocked.mkdir()
+    with pytest.raises(OSError, match=r"r1-.*parquet"):
+        leftovers(tmp_path)
+    assert bad.exists()
+    assert not good.exists()
+    blocked.rmdir()
+    assert read(tmp_path) == [2]
+
+
+def test_one_that_cannot_be_deleted_keeps_no_other(tmp_path: Path) -> None:
+    (tmp_path / "one" / "0.parquet").mkdir(parents=True)  # nobody can open it as a file
+    os.utime(tmp_path / "one" / "0.parquet", (0, 0))
+    old = [aged(tmp_path / name / f"{i}.parquet", 70) for name in ("one", "two") for i in (1, 2)]
+    with pytest.raises(IsADirectoryError):
+        retain(tmp_path, 60, 10**6, 1000)
+    assert [path for path in old if path.exists()] == []

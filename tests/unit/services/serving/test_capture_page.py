@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
 import pytest
 
 from lockgate.services.serving.body import Head
-from lockgate.services.serving.capture_page import Page
+from lockgate.services.serving.capture_page import Page, weight
 from lockgate.services.serving.capture_queue import Queue
 
 
@@ -120,3 +121,33 @@ def test_a_page_weighs_until_it_is_written() -> None:
     assert not queue.pack(good, 1.0, 0.1)
     queue.done()
     assert queue.pack(good, 1.0, 0.1)
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        [1.5] * 10,
+        [[0.5] * 300] * 300,
+        [[i / 7 for i in range(50)] for _ in range(3)],
+        [{"box": [0.1, 0.2, 0.3, 0.4], "label": "cat" * 100}] * 50,
+        {"vector": list(range(10_000)), "name": "x"},
+        {f"k{i}": "text" * 50 for i in range(100)},
+        (b"x" * 5000, None),
+        [np.zeros(1000), np.zeros(1000)],
+        [],
+        None,
+    ],
+)
+def test_objects_weigh_about_what_they_take(item: Any) -> None:
+    def real(of: Any) -> int:
+        if isinstance(of, dict):
+            return sys.getsizeof(of) + sum(sys.getsizeof(key) + real(value) for key, value in of.items())
+        return sys.getsizeof(of) + (sum(map(real, of)) if isinstance(of, list | tuple) else 0)
+
+    assert real(item) / 2 <= weight(item) <= 5 * real(item) + 64
+
+
+def test_an_object_that_holds_itself() -> None:
+    endless: list[Any] = [1] * 5
+    endless[0] = endless
+    assert 0 < weight(endless) < 10**6

@@ -1,0 +1,68 @@
+"""Whose replicas are brought back, and in which order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+from lockgate.flows.drive import Healer
+from lockgate.rollout.state import State
+from lockgate.rollout.words import Phase
+
+SIDES = ("stable", "candidate", "small")
+FACTS = {f"{s}_{what}": f"{s}-{what}" for s in SIDES for what in ("bento", "digest", "version", "target", "precision")}
+
+
+@dataclass
+class Machine:
+    """Replicas that come up, but for those that never stay."""
+
+    dying: set[str]
+    up: set[str] = field(default_factory=set)
+    started: list[str] = field(default_factory=list)
+
+    def start(self, bento: Any, count: int) -> None:  # noqa: ARG002 - the port's
+        side = bento.tag.removesuffix("-bento")
+        self.started.append(side)
+        self.up |= {side} - self.dying
+
+
+def healer(machine: Machine) -> Healer:
+    spec = SimpleNamespace(
+        service=SimpleNamespace(replicas=SimpleNamespace(min=1)),
+        rollout=SimpleNamespace(others=("small",)),
+        model=SimpleNamespace(name="toy"),
+    )
+    world = SimpleNamespace(
+        spec=spec,
+        platform=machine,
+        served=lambda tag: ["replica"] if tag.removesuffix("-bento") in machine.up else [],
+    )
+    return Healer(world, FACTS)  # type: ignore[arg-type]
+
+
+def looked(machine: Machine, state: State, times: int = 12) -> Healer:
+    it = healer(machine)
+    for _ in range(times):
+        it.look(state)
+        it.join()
+    return it
+
+
+def test_one_that_keeps_dying_leaves_nobody_else_without_replicas() -> None:
+    machine = Machine({"candidate"}, up={"stable"})
+    looked(machine, State(Phase.PROGRESSING))
+    assert "small" in machine.up
+
+
+def test_who_was_dropped_is_left_alone() -> None:
+    machine = Machine(set(), up={"stable"})
+    looked(machine, State(Phase.PROGRESSING, dropped=("candidate",)))
+    assert machine.started == ["small"]
+
+
+def test_in_the_end_only_the_winner_is_brought_back_and_as_often_as_it_takes() -> None:
+    machine = Machine({"small"})
+    looked(machine, State(Phase.PROMOTING, winner="small"))
+    assert machine.started == ["stable", *["small"] * 11]
