@@ -42,9 +42,16 @@ BUILT = ("artifacts", "builds", "models")  # folders of a home that all tests sh
 
 
 def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
+    """Below those that the system gives to outgoing connections, and each worker's own: what is free now stays free."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    while True:
+        port = random.randrange(_PORTS, _PORTS + _EACH) + worker % 4 * _EACH
+        with socket.socket() as s, contextlib.suppress(OSError):
+            s.bind(("127.0.0.1", port))
+            return port
+
+
+_PORTS, _EACH = 16_000, 4000
 
 
 def until(what: str, condition: Callable[[], Any], seconds: float = 60.0, every: float = 0.05) -> Any:
