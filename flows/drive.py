@@ -25,7 +25,7 @@ from lockgate.registry.errors import Conflict, NoSuchVersion, RegistryError
 from lockgate.rollout.controller import Controller
 from lockgate.rollout.errors import Fenced, RouterError, StoreDown
 from lockgate.rollout.progress import Progress
-from lockgate.rollout.spec import AbStep
+from lockgate.rollout.spec import challengers
 from lockgate.rollout.state import Broke, Dropped, Settled, State
 from lockgate.rollout.store import Event, Rollout
 from lockgate.rollout.words import Phase
@@ -69,7 +69,7 @@ class Healer:
     def _needed(self, state: State) -> list[str]:
         if not state.phase.stepping:
             return ["stable", state.winner]
-        arms = [side for side in ("candidate", *self.world.spec.rollout.others) if side not in state.dropped]
+        arms = [side for side in self.world.spec.rollout.challengers if side not in state.dropped]
         # One that keeps dying waits for the others: nobody else is to be left without replicas because of it.
         return ["stable", *sorted(arms, key=lambda side: self.deaths.get(side, 0) > _DEATHS)]
 
@@ -168,13 +168,12 @@ def _turn(d: _Drive, me: str) -> Event:
 
 def _give_up(d: _Drive, event: Event, now: float) -> Event:
     """A challenger whose replicas do not stay up; with others beside it in the step, they go on without it."""
-    for side in ("candidate", *d.world.spec.rollout.others):
+    for side in d.world.spec.rollout.challengers:
         state = event.state
         if not state.phase.stepping or side in state.dropped or d.healer.deaths.get(side, 0) <= _DEATHS:
             continue
         why = f"{'the candidate' if side == 'candidate' else side}'s replicas died {_DEATHS} times"
-        step = d.rollout.spec.steps[state.step]
-        several = isinstance(step, AbStep) and step.ab.others
+        several = len(challengers(d.rollout.spec.steps[state.step])) > 1
         if several or side == "candidate":
             event = d.controller.record(event, Dropped(side, why) if several else Broke(why), now)
     return event
@@ -227,6 +226,5 @@ def _note(d: _Drive, state: State) -> None:
     if state.phase.over:
         tags["decision"] = f"{state.phase}: {state.reason}"
     subject = d.rollout.subject
-    arms = ("candidate", *d.rollout.spec.others) if state.phase.over else (state.winner,)
-    for version in [subject[arm] for arm in arms]:
-        d.outbox.put("tags in MLflow", partial(d.world.registry.annotate, subject["model"], version, tags))
+    for side in d.rollout.spec.challengers if state.phase.over else (state.winner,):
+        d.outbox.put("tags in MLflow", partial(d.world.registry.annotate, subject["model"], subject[side], tags))

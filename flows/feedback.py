@@ -21,6 +21,7 @@ from lockgate.flows.capture import alone, key_of, read_settings, write_private
 from lockgate.flows.home import Home
 from lockgate.flows.spec import Spec
 from lockgate.rollout.envoy.folder import unix_socket
+from lockgate.rollout.envoy.process import finish
 from lockgate.rollout.errors import RouterDown
 from lockgate.rollout.spec import RolloutSpec
 
@@ -37,6 +38,11 @@ class FeedbackDown(RouterDown):
 def wanted(rollout: RolloutSpec) -> bool:
     """Whether there is a metric whose outcomes come to `POST /feedback`."""
     return any(metric.fed for metric in rollout.business.values())
+
+
+def keep(spec: Spec) -> float:
+    """Seconds: what is still in its window is neither refused as too old nor deleted, also what a database told."""
+    return max(spec.monitoring.capture.keep, *(of.window + of.delay for of in spec.rollout.business.values()))
 
 
 def address(home: Home, name: str) -> Path:
@@ -69,12 +75,12 @@ def revive(home: Home, name: str) -> None:
             return
         if found:
             _LOG.warning("the feedback server in %s hangs; it is started again", folder)
-            process.end(found)
+            finish(found)
         if at.parent != folder:
             (folder / _TEMPORARY).write_text(str(at.parent.parent))
         begun = process.spawn(folder, at)
         if not process.comes_up(begun, at):
-            process.end(begun)
+            finish(begun)
             raise FeedbackDown(f"the feedback server does not start: {process.last_words(folder)}")
 
 
@@ -85,7 +91,7 @@ def stop(home: Home, name: str) -> bool:
         return False
     with alone(folder), _sentences(folder):
         if found := process.find(folder):
-            process.end(found)
+            finish(found)
         return found is not None
 
 
@@ -143,8 +149,7 @@ def _settings(spec: Spec) -> dict[str, Any]:
     fed = {name: metric for name, metric in spec.rollout.business.items() if metric.fed}
     return {
         "metrics": {name: {"kind": metric.kind} for name, metric in fed.items()},
-        # What is still in its window is neither refused as too old nor deleted, also what a database told.
-        "keep": max(spec.monitoring.capture.keep, *(of.window + of.delay for of in spec.rollout.business.values())),
+        "keep": keep(spec),
         "max_size": spec.monitoring.capture.max_size,
         "header": spec.rollout.traffic.sticky.header.lower(),
     }

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import psutil
 
+from lockgate.rollout.envoy.process import alive
+
 _MODULE = "lockgate.monitoring.feedback.server"
 _SECONDS_TO_START = 20.0
 """And to answer again: it may be busy, and whoever is being answered loses the answer when it is ended."""
@@ -19,7 +21,6 @@ _MISSES = 3
 """At the least: the looker itself may have been asleep."""
 _SECONDS_TO_ANSWER = 3.0
 """A healthy one answers in milliseconds, and behind a slow disk in less than this."""
-_SECONDS_TO_END = 5.0
 _PAUSE = 0.02
 _OUR_CHILDREN: list[subprocess.Popen[bytes]] = []
 """Kept so that nobody warns about a child that runs on: that is what it is for."""
@@ -73,21 +74,10 @@ def comes_up(process: psutil.Process, at: Path) -> bool:
     deadline, misses = time.monotonic() + _SECONDS_TO_START, 0
     while not answers(at):
         misses += 1
-        if not _alive(process) or (misses >= _MISSES and time.monotonic() > deadline):
+        if not alive(process) or (misses >= _MISSES and time.monotonic() > deadline):
             return False
         time.sleep(_PAUSE)
     return True
-
-
-def end(process: psutil.Process) -> None:
-    """Let it finish what it writes, then end it."""
-    with contextlib.suppress(psutil.NoSuchProcess):
-        process.terminate()
-        try:
-            process.wait(_SECONDS_TO_END)
-        except psutil.TimeoutExpired:
-            process.kill()
-            process.wait(_SECONDS_TO_END)
 
 
 def last_words(folder: Path) -> str:
@@ -101,15 +91,7 @@ def _ours(folder: Path, pid: int) -> psutil.Process | None:
         ours = process.cmdline()[1:4] == ["-m", _MODULE, str(folder)] and process.uids().real == os.getuid()
     except psutil.Error:
         return None
-    return process if ours and _alive(process) else None
-
-
-def _alive(process: psutil.Process) -> bool:
-    """Whether it still runs; one whose starter has not noticed its end does not."""
-    try:
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.Error:
-        return False
+    return process if ours and alive(process) else None
 
 
 def _pid(folder: Path) -> Path:

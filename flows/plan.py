@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Sequence
 from typing import Any
 
 from lockgate.flows.home import home
@@ -41,17 +42,21 @@ def plan(spec: Spec) -> dict[str, Any]:
 
 
 def versions(spec: Spec) -> dict[str, ModelVersion]:
-    """Of stable, the candidate and the others, without importing MLflow where its tracking store allows."""
-    uri = os.environ.get("MLFLOW_REGISTRY_URI") or os.environ.get("MLFLOW_TRACKING_URI")
+    """Of stable, the candidate and the others."""
     named = {"stable": spec.model.stable, "candidate": spec.model.candidate, **spec.model.others}
-    references = list(named.values())
+    return dict(zip(named, resolved(spec, list(named.values())), strict=True))
+
+
+def resolved(spec: Spec, references: Sequence[str]) -> list[ModelVersion]:
+    """Versions of the spec's model, without importing MLflow where its tracking store allows."""
+    uri = os.environ.get("MLFLOW_REGISTRY_URI") or os.environ.get("MLFLOW_TRACKING_URI")
     found = resolve_quickly(uri, spec.model.name, references)
     if found is None:
         from lockgate.registry.mlflow_registry import MlflowRegistry
 
         registry = MlflowRegistry(home().models)
         found = [registry.resolve(spec.model.name, reference) for reference in references]
-    return dict(zip(named, found, strict=True))
+    return found
 
 
 def gate_in_words(gate: Gate) -> str:

@@ -180,7 +180,7 @@ def _build(world: World, rollout: Rollout, last: Event, say: Say) -> None:
     facts: dict[str, str] = {}
     side = "candidate"
     try:
-        for side in _challengers(world):
+        for side in world.spec.rollout.challengers:
             version = world.registry.resolve(world.spec.model.name, rollout.subject[side])
             its = build(world.spec, version, world.home, say)
             made[side] = its.bento
@@ -189,7 +189,7 @@ def _build(world: World, rollout: Rollout, last: Event, say: Say) -> None:
             version = world.registry.resolve(world.spec.model.name, rollout.subject["stable"])
             made["stable"] = stable_bento(world, version, say)
         if world.store.last(rollout.id).sequence == last.sequence:
-            for side in _challengers(world):
+            for side in world.spec.rollout.challengers:
                 _start(world, made[side], say)
             serve_stable(world, made["stable"], say)
         world.store.append(rollout, last, Built(facts | _facts(made)), time.time())
@@ -197,10 +197,6 @@ def _build(world: World, rollout: Rollout, last: Event, say: Say) -> None:
         _unbuild(world, rollout, last, made, (side, error))
         if not (isinstance(error, Fenced) and world.store.last(rollout.id).state.phase.over):
             raise
-
-
-def _challengers(world: World) -> tuple[str, ...]:
-    return ("candidate", *world.spec.rollout.others)
 
 
 def _unbuild(
@@ -211,7 +207,7 @@ def _unbuild(
     started = {bento.tag for side, bento in made.items() if side != "stable"}
     world.platform.stop([replica for tag in started for replica in world.served(tag)])
     if isinstance(error, RegistryError | ServiceError | RolloutError) and not isinstance(error, Fenced):
-        built = all(side in made for side in _challengers(world))
+        built = all(side in made for side in world.spec.rollout.challengers)
         refused = isinstance(error, NotReady) or not (built or isinstance(error, RegistryDown))
         with suppress(Fenced):
             world.store.append(rollout, last, Broke(str(error), refused), time.time())

@@ -8,7 +8,7 @@ from typing import Any
 
 from lockgate.rollout.advance import label, mirror, weight
 from lockgate.rollout.progress import Progress
-from lockgate.rollout.spec import RolloutSpec
+from lockgate.rollout.spec import RolloutSpec, challengers
 from lockgate.rollout.state import Allocated, Commanded, Dropped, Judged, State
 from lockgate.rollout.store import Event, Rollout, Store
 from lockgate.rollout.verdict import GateVerdict, Verdict
@@ -57,14 +57,10 @@ def share_of_candidate(spec: RolloutSpec, state: State) -> float:
     if state.phase in (Phase.PROMOTING, Phase.SUCCEEDED):
         return 100.0
     if state.phase.stepping:
-        whole, arms = weight(spec.steps[state.step], state) * 100 / WHOLE, 1 + len(_beside(spec, state))
-        return whole * (arms - len(state.dropped)) / arms
+        step = spec.steps[state.step]
+        arms = len(challengers(step))
+        return weight(step, state) * 100 / WHOLE * (arms - len(state.dropped)) / arms
     return 0.0
-
-
-def _beside(spec: RolloutSpec, state: State) -> tuple[str, ...]:
-    """Challengers in this step beside the candidate."""
-    return spec.others if state.step == len(spec.steps) - 1 else ()
 
 
 def _step(spec: RolloutSpec, state: State, index: int) -> dict[str, Any]:

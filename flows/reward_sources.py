@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
@@ -13,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from lockgate.flows.capture import read_settings, write_private
 from lockgate.monitoring.feedback.errors import Unavailable
 from lockgate.monitoring.feedback.ledger import GRACE
 from lockgate.monitoring.feedback.promql import Counters, Counts, counted, increase
@@ -23,8 +22,8 @@ from lockgate.monitoring.prometheus import Prometheus
 from lockgate.rollout.metrics import Metric, PromQL
 from lockgate.rollout.ports import Span
 
-_CHUNK = 10_000
-"""Rows in one transaction: the feedback server writes in between."""
+_AT_LEAST = 10_000
+"""Rows that are looked through for old ones: as many as came, or these."""
 
 
 class _Beside:
@@ -82,19 +81,12 @@ class Kept:
 
     def read(self) -> float | None:
         """None: it was never, or nobody knows any more; then all of it is polled again."""
-        try:
-            found = json.loads(self.mark.read_text(encoding="utf-8"))["read"]
-        except (OSError, ValueError, TypeError, KeyError):
-            return None
+        found = read_settings(self.mark).get("read")
         return float(found) if isinstance(found, int | float) else None
 
     def mark_read(self, at: float) -> None:
-        new = self.mark.with_suffix(".new")
         with suppress(OSError):  # without it, more is polled again than has to be
-            handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            with open(handle, "w", encoding="utf-8") as file:  # noqa: PTH123 - never readable to others
-                json.dump({"read": at}, file)
-            new.replace(self.mark)
+            write_private(self.mark, {"read": at})
 
 
 class Polled(_Beside):
@@ -150,10 +142,9 @@ class Polled(_Beside):
         # What is polled again is younger than this, so that no row is new a second time.
         oldest = min(now, self._source.read or self._source.start) - (self._kept.before or 0.0)
         with Store(self._kept.feedback) as store:
-            for begin in range(0, len(rows), _CHUNK):
-                store.add(rows[begin : begin + _CHUNK], now)
-                if self._kept.before is not None:
-                    store.prune(oldest, _CHUNK)
+            store.add(rows, now)
+            if self._kept.before is not None:
+                store.prune(oldest, max(len(rows), _AT_LEAST))
 
     def close(self) -> None:
         super().close()

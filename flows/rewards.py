@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lockgate.flows.capture import SETTINGS
+from lockgate.flows.capture import SETTINGS, read_settings
+from lockgate.flows.feedback import keep, wanted
 from lockgate.flows.reward_sources import Counted, Kept, Polled
 from lockgate.flows.spec import Spec
 from lockgate.monitoring.feedback import ledger_words
@@ -117,18 +117,11 @@ class Rewards:
         return _Step(span.step, ledger, sources)
 
     def _polled(self, span: Span, name: str, metric: Metric, of: Sql) -> Polled:
-        key = bytes.fromhex(json.loads((self._places.capture / SETTINGS).read_text(encoding="utf-8"))["key"])
+        key = bytes.fromhex(read_settings(self._places.capture / SETTINGS)["key"])
         source = SqlSource(of.url, of.query, of.every, of.late, key, name, metric.kind, span.began)
         mark = self._places.mark(span.step, name)
-        return Polled(source, metric, Kept(self._places.feedback / FILE, mark, self._keep()))
-
-    def _keep(self) -> float | None:
-        """Seconds for which rows are of use; None where the feedback server sees to it."""
-        metrics = self._spec.rollout.business.values()
-        if any(metric.fed for metric in metrics):
-            return None
-        longest = max((metric.window + metric.delay for metric in metrics), default=0.0)
-        return max(self._spec.monitoring.capture.keep, longest)
+        before = None if wanted(self._spec.rollout) else keep(self._spec)  # else the feedback server sees to it
+        return Polled(source, metric, Kept(self._places.feedback / FILE, mark, before))
 
 
 def _measure(metric: Metric) -> Measure:

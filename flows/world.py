@@ -40,7 +40,7 @@ class World:
             side: tuple(
                 sorted(Endpoint(r.host, r.port) for r in running if r.ready and r.bento == facts.get(f"{side}_bento"))
             )
-            for side in ("stable", "candidate", *self.spec.rollout.others)
+            for side in ("stable", *self.spec.rollout.challengers)
         }
 
 

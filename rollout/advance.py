@@ -13,7 +13,7 @@ from typing import assert_never
 
 from lockgate.rollout.errors import NotNow
 from lockgate.rollout.gates import Disagreement
-from lockgate.rollout.spec import Ab, AbStep, RolloutSpec, ShadowStep, Step, options, weight_of
+from lockgate.rollout.spec import AbStep, RolloutSpec, ShadowStep, Step, challengers, options, weight_of
 from lockgate.rollout.state import (
     Allocated,
     Broke,
@@ -65,8 +65,9 @@ def fold(spec: RolloutSpec, happened: Iterable[tuple[float, Happening]]) -> Stat
 def routes(spec: RolloutSpec, state: State, sides: Mapping[str, tuple[Endpoint, ...]], salt: str) -> Routes:
     """What the data plane must serve in this state. `sides` holds the endpoints of `stable` and `candidate`."""
     stable, candidate = sides["stable"], sides.get(state.winner, ())
-    if state.phase.stepping and (several := _several(spec, state)):
-        return _shared(several, state, sides, salt)
+    step = spec.steps[state.step]
+    if state.phase.stepping and len(challengers(step)) > 1:
+        return _shared(step, state, sides, salt)
     if not candidate:  # its replicas are gone; until they are back, stable answers everything
         return Routes(stable, salt=salt)
     if state.phase is Phase.SUCCEEDED:
@@ -74,25 +75,18 @@ def routes(spec: RolloutSpec, state: State, sides: Mapping[str, tuple[Endpoint, 
     if state.phase is Phase.PROMOTING:
         return Routes(stable, candidate, weight=WHOLE, salt=salt)
     if state.phase.stepping:
-        step = spec.steps[state.step]
         return Routes(stable, candidate, weight(step, state), mirror(step), echo(spec, step), salt)
     if state.phase is Phase.ROLLING_BACK:
         return Routes(stable, candidate, salt=salt)
     return Routes(stable, salt=salt)
 
 
-def _several(spec: RolloutSpec, state: State) -> Ab | None:
-    """The step, where several challengers are in it."""
-    step = spec.steps[state.step]
-    return step.ab if isinstance(step, AbStep) and step.ab.others else None
-
-
-def _shared(ab: Ab, state: State, sides: Mapping[str, tuple[Endpoint, ...]], salt: str) -> Routes:
+def _shared(step: Step, state: State, sides: Mapping[str, tuple[Endpoint, ...]], salt: str) -> Routes:
     """Each challenger has the same share; what does not divide stays with stable."""
-    each = round(ab.weight * WHOLE / 100) // len(ab.arms)
-    of = {name: () if name in state.dropped else sides.get(name, ()) for name in ab.arms}
-    others = tuple(Other(name, of[name], each) for name in ab.others)
-    return Routes(sides["stable"], of["candidate"], weight=each, salt=salt, others=others)
+    arms = challengers(step)
+    each = weight(step) // len(arms)
+    candidate, *others = (Other(name, () if name in state.dropped else sides.get(name, ()), each) for name in arms)
+    return Routes(sides["stable"], candidate.endpoints, each, salt=salt, others=tuple(others))
 
 
 def weight(step: Step, state: State | None = None) -> int:
@@ -165,11 +159,11 @@ def _allocated(spec: RolloutSpec, state: State, happening: Allocated, now: float
 
 
 def _dropped(spec: RolloutSpec, state: State, happening: Dropped, now: float) -> State:
-    ab = _several(spec, state)
-    if not state.phase.stepping or ab is None or happening.variant not in ab.arms:
+    arms = challengers(spec.steps[state.step])
+    if not state.phase.stepping or len(arms) == 1 or happening.variant not in arms:
         raise NotNow(f"cannot drop {happening.variant}: the rollout is {state.phase}, and it is not one of several")
     dropped = tuple(dict.fromkeys((*state.dropped, happening.variant)))
-    if set(dropped) == set(ab.arms):
+    if set(dropped) == set(arms):
         return _back(state, happening.reason, "broken", now)
     return replace(state, dropped=dropped)
 
@@ -196,8 +190,7 @@ def _commanded(spec: RolloutSpec, state: State, said: Commanded, now: float) -> 
 
 def _named(spec: RolloutSpec, state: State, variant: str) -> State:
     """A person may promote any challenger that is still in the test."""
-    step = spec.steps[state.step]
-    arms = step.ab.arms if isinstance(step, AbStep) else ("candidate",)
+    arms = challengers(spec.steps[state.step])
     left = [name for name in arms if name not in state.dropped]
     if variant not in left:
         why = "was dropped" if variant in arms else "is not in this step"

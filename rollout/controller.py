@@ -125,9 +125,11 @@ class Controller:
 
     def _allocate(self, last: Event, now: float) -> Event:
         """An `ab` step may give the candidate another share, by what was proven of it."""
-        progress = self._store.progress(self.rollout.id)
         state = last.state
-        if progress is None or progress.index != state.step or state.phase is not Phase.PROGRESSING or state.paused_at:
+        if not self._analysis.allocates(state.step) or state.phase is not Phase.PROGRESSING or state.paused_at:
+            return last
+        progress = self._store.progress(self.rollout.id)
+        if progress is None or progress.index != state.step:
             return last
         moved = self._analysis.allocation(progress.evidence, last.state, progress.began, now)
         return self.record(last, moved, now) if moved else last

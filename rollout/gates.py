@@ -5,17 +5,14 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from lockgate.monitoring.units import Margin, Seconds, Share
 from lockgate.rollout.metrics import MetricName
+from lockgate.rollout.section import Section
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ErrorRate(_Section):
+class ErrorRate(Section):
     """Fails when the candidate's share of failed requests exceeds stable's by more than the margin."""
 
     metric: Literal["error_rate"] = Field(description="What is measured.")
@@ -32,7 +29,7 @@ class ErrorRate(_Section):
         return self
 
 
-class Latency(_Section):
+class Latency(Section):
     """Fails when the candidate's quantile exceeds stable's by more than the margin."""
 
     metric: Literal["latency"] = Field(description="What is measured.")
@@ -62,7 +59,7 @@ def _check_limits(gate: ErrorRate | Latency) -> None:
         raise ValueError(f"max: an absolute limit does not look at stable; leave out {' and '.join(both)}, or max")
 
 
-class Compare(_Section):
+class Compare(Section):
     """When two answers to the same request are the same."""
 
     by: Literal["auto", "label", "score", "rank", "cosine", "function"] = Field(
@@ -98,7 +95,7 @@ class Compare(_Section):
         return self
 
 
-class Disagreement(_Section):
+class Disagreement(Section):
     """Fails when too many of the shadow's answers differ from stable's, beyond stable's own noise."""
 
     metric: Literal["disagreement"] = Field(description="What is measured.")
@@ -106,7 +103,7 @@ class Disagreement(_Section):
     compare: Compare = Field(default=Compare(), description="When two answers are the same.")
 
 
-class PredictionDrift(_Section):
+class PredictionDrift(Section):
     """Fails when the candidate's predictions are distributed differently from stable's on the same traffic."""
 
     metric: Literal["prediction_drift"] = Field(description="What is measured.")
@@ -116,7 +113,7 @@ class PredictionDrift(_Section):
     output: str | None = Field(default=None, description="Which output is compared; the first one by default.")
 
 
-class Mean(_Section):
+class Mean(Section):
     """Fails when a business metric is worse on the candidate's side than on stable's by more than the margin."""
 
     metric: Literal["mean"] = Field(description="What is measured.")
@@ -126,7 +123,7 @@ class Mean(_Section):
     margin: Margin = Field(default=0.05, description="Tolerated harm, relative to stable's mean.")
 
 
-class Query(_Section):
+class Query(Section):
     """Fails when a Prometheus query's value leaves its limits more often than tolerated."""
 
     metric: Literal["query"] = Field(default="query", description="Need not be written.")

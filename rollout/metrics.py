@@ -5,14 +5,10 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from lockgate.monitoring.units import Seconds, seconds_text
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+from lockgate.rollout.section import Section
 
 _SCHEMES = "sqlite, postgresql"
 LOOKED = 60.0
@@ -28,7 +24,7 @@ def _database(value: str) -> str:
     return value
 
 
-class Sql(_Section):
+class Sql(Section):
     """Outcomes that a database keeps."""
 
     url: Annotated[str, AfterValidator(_database)] = Field(description="The database, as an SQLAlchemy URL.")
@@ -51,7 +47,7 @@ class Sql(_Section):
         return self
 
 
-class PromQL(_Section):
+class PromQL(Section):
     """Counters that an application exports with the label `variant`, which it reads from `x-lockgate-variant`.
 
     They are read once the metric's `window` has passed since the users were split so: what is done before that was
@@ -65,7 +61,7 @@ class PromQL(_Section):
     every: Seconds = Field(default=15.0, gt=0, description="Time from one measurement to the next.")
 
 
-class Metric(_Section):
+class Metric(Section):
     """One number for each user (for each request, where the sticky header is missing): what came of the answer."""
 
     kind: Literal["binary", "continuous"] = Field(

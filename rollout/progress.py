@@ -9,7 +9,7 @@ from lockgate.monitoring.measurement import Tally
 from lockgate.rollout.analysis.analysis import Evidence
 from lockgate.rollout.analysis.words import Beside, Look
 from lockgate.rollout.ports import Observed, Users
-from lockgate.rollout.spec import AbStep, ShadowStep, Step, WarmUp
+from lockgate.rollout.spec import ShadowStep, Step, WarmUp, challengers
 from lockgate.rollout.verdict import Verdict
 from lockgate.rollout.words import WHOLE, Counts, Replica, Routes
 
@@ -94,7 +94,7 @@ class Progress:
             blind=observed.blind,
             rewards=observed.rewards,
             arrivals=observed.arrivals,
-            others={name: _beside(name, came, observed) for name in others_of(step)},
+            others={name: _beside(name, came, observed) for name in challengers(step)[1:]},
         )
         return replace(self, at=now, seen=seen, step=total), look
 
@@ -118,10 +118,6 @@ def begun(index: int, now: float, seen: Counts, evidence: Evidence, servers: tup
 def _candidate(counts: Counts, step: Step) -> Tally:
     """In shadow, the candidate answers the copies."""
     return counts.shadow if isinstance(step, ShadowStep) else counts.candidate
-
-
-def others_of(step: Step) -> tuple[str, ...]:
-    return step.ab.others if isinstance(step, AbStep) else ()
 
 
 def _beside(name: str, came: Counts, observed: Observed) -> Beside:

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
 from lockgate.monitoring.units import Seconds
 from lockgate.rollout.gates import Disagreement, Gate, GateName, Mean, Query
 from lockgate.rollout.metrics import Metric, MetricName
+from lockgate.rollout.section import Section
 from lockgate.rollout.steps import (
     Ab,
     AbStep,
@@ -20,6 +21,7 @@ from lockgate.rollout.steps import (
     Shadow,
     ShadowStep,
     Step,
+    challengers,
     kind_of,
     options,
     weight_of,
@@ -42,6 +44,7 @@ __all__ = [
     "Step",
     "Traffic",
     "WarmUp",
+    "challengers",
     "kind_of",
     "options",
     "weight_of",
@@ -55,13 +58,7 @@ AB_GATE = "ab"
 """How the test of an `ab` step is called among the gates."""
 
 
-class _Section(BaseModel):
-    """A check across fields starts its sentence with the field that is to blame: `field.below: sentence`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class WarmUp(_Section):
+class WarmUp(Section):
     """The first requests after a step's routes are on, or after a replica of either side came: they prove no slowness.
 
     It ends with whichever comes first.
@@ -71,7 +68,7 @@ class WarmUp(_Section):
     duration: Seconds = Field(default=30.0, description="Or this long.")
 
 
-class RolloutSpec(_Section):
+class RolloutSpec(Section):
     """Who gets the traffic, step by step, and what must hold at each step."""
 
     traffic: Traffic = Field(default=Traffic(), description="Where clients send to, and how a request is routed.")
@@ -100,7 +97,7 @@ class RolloutSpec(_Section):
         for index, step in enumerate(self.steps):
             if isinstance(step, ShadowStep):
                 continue
-            kind, arms = kind_of(step), 1 + len(step.ab.others) if isinstance(step, AbStep) else 1
+            kind, arms = kind_of(step), len(challengers(step))
             # As the router splits it.
             weight = round(weight_of(step) * 100) // arms * arms if arms > 1 else weight_of(step) * 100
             if not weight:
@@ -136,7 +133,7 @@ class RolloutSpec(_Section):
     def _others_come_last(self) -> Self:
         """The winner is promoted as it is: nothing could be asked of it afterwards that was asked of the candidate."""
         for index, step in enumerate(self.steps[:-1]):
-            if isinstance(step, AbStep) and step.ab.others:
+            if len(challengers(step)) > 1:
                 raise ValueError(
                     f"steps[{index}].ab.others: several challengers meet in the last step, whose winner is promoted;"
                     " move this step to the end"
@@ -144,10 +141,14 @@ class RolloutSpec(_Section):
         return self
 
     @property
+    def challengers(self) -> tuple[str, ...]:
+        """Everybody who is tried in some step, by name; the candidate first."""
+        return challengers(self.steps[-1])
+
+    @property
     def others(self) -> tuple[str, ...]:
         """Challengers beside the candidate, by name."""
-        last = self.steps[-1]
-        return last.ab.others if isinstance(last, AbStep) else ()
+        return self.challengers[1:]
 
     @model_validator(mode="after")
     def _known_metrics(self, info: ValidationInfo) -> Self:

@@ -8,9 +8,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Discriminator,
     Field,
     Tag,
@@ -20,15 +18,10 @@ from pydantic import (
 
 from lockgate.monitoring.units import Percent, PercentOrNone, Seconds, Share, seconds_text
 from lockgate.rollout.metrics import MetricName
+from lockgate.rollout.section import Section
 
 
-class _Section(BaseModel):
-    """A check across fields starts its sentence with the field that is to blame: `field.below: sentence`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Hold(_Section):
+class Hold(Section):
     """The least that a step lasts."""
 
     min_requests: int = Field(default=100, ge=1, description="Requests that the candidate must have answered.")
@@ -55,7 +48,7 @@ def _listed(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
-class _Lasting(_Section):
+class _Lasting(Section):
     hold: Hold = Field(default=Hold(), description="The least that the step lasts.")
     timeout: Seconds = Field(default=3600.0, description="A step that has not ended by then ends as on_timeout says.")
     on_timeout: Literal["rollback", "hold"] = Field(
@@ -147,25 +140,25 @@ class Ab(_Lasting):
         return ("candidate", *self.others)
 
 
-class ShadowStep(_Section):
+class ShadowStep(Section):
     """A step that only watches."""
 
     shadow: Shadow = Field(description="A copy of live requests goes to the candidate; its answers are thrown away.")
 
 
-class CanaryStep(_Section):
+class CanaryStep(Section):
     """A step that serves."""
 
     canary: Canary = Field(description="Live requests are answered by the candidate.")
 
 
-class AbStep(_Section):
+class AbStep(Section):
     """A step that compares what users do."""
 
     ab: Ab = Field(description="Users are split between both sides, until it is proven which does better.")
 
 
-_STEPS: dict[str, type[_Section]] = {"shadow": ShadowStep, "canary": CanaryStep, "ab": AbStep}
+_STEPS: dict[str, type[Section]] = {"shadow": ShadowStep, "canary": CanaryStep, "ab": AbStep}
 _KINDS = tuple(_STEPS)
 
 
@@ -221,6 +214,11 @@ def options(step: Step) -> Shadow | Canary | Ab:
 def kind_of(step: Step) -> str:
     """The step's one key."""
     return _kind(step)
+
+
+def challengers(step: Step) -> tuple[str, ...]:
+    """Who is tried in this step, by name: the candidate, and in an `ab` step perhaps others beside it."""
+    return step.ab.arms if isinstance(step, AbStep) else ("candidate",)
 
 
 def weight_of(step: Step) -> float:

@@ -8,21 +8,14 @@ from typing import Annotated, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     WithJsonSchema,
     model_validator,
 )
 
 from lockgate.monitoring.units import Bytes, Seconds, seconds_text
-
-
-class _Section(BaseModel):
-    """A check across fields starts its sentence with the field that is to blame: `field.below: sentence`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from lockgate.rollout.section import Section
 
 
 def _header(value: str) -> str:
@@ -50,7 +43,7 @@ Address = Annotated[
 ]
 
 
-class HeaderName(_Section):
+class HeaderName(Section):
     """A request header."""
 
     header: Annotated[str, AfterValidator(_header)] = Field(
@@ -58,13 +51,13 @@ class HeaderName(_Section):
     )
 
 
-class Failover(_Section):
+class Failover(Section):
     """A request that the candidate fails is answered by stable, and still counted against the candidate."""
 
     deadline: Seconds = Field(default=2.0, description="The candidate's time for one request before stable answers.")
 
 
-class Traffic(_Section):
+class Traffic(Section):
     """Where clients send to, and how a request finds its variant."""
 
     listen: Address = Field(default="127.0.0.1:8080", description="Address and port that clients send to.")

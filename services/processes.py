@@ -11,6 +11,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -20,6 +21,7 @@ MARK = "LOCKGATE_REPLICA"
 CAPTURE = "LOCKGATE_CAPTURE"
 """Names the folder where a replica keeps what it answers; without it, it keeps nothing."""
 _LAST_LOOKS = 5
+_LOOK_EVERY = 0.02
 _OUR_CHILDREN: list[subprocess.Popen[bytes]] = []
 """Kept so that nobody warns about a child that runs on: that is what it is for."""
 
@@ -66,7 +68,7 @@ def runs(pid: int, created: float) -> bool:
     """Whether this very process lives: a process id alone may have been given to another since."""
     try:
         process = psutil.Process(pid)
-        return bool(abs(process.create_time() - created) < 1 and process.status() != psutil.STATUS_ZOMBIE)
+        return abs(process.create_time() - created) < 1 and _alive(process)
     except psutil.Error:
         return False
 
@@ -98,14 +100,28 @@ def end(replicas: Collection[str], grace: float) -> None:
     for process in roots(members):
         with contextlib.suppress(psutil.Error):
             process.terminate()
-    psutil.wait_procs(members, timeout=grace)
+    _await(members, grace)
     for _ in range(_LAST_LOOKS):  # a supervisor may have started another worker meanwhile
         left = of(replicas)
         for process in left:
             with contextlib.suppress(psutil.Error):
                 process.kill()
-        psutil.wait_procs(left, timeout=grace)
+        _await(left, grace)
         if not left:
             break
     for child in _OUR_CHILDREN:
         child.poll()
+
+
+def _await(processes: Sequence[psutil.Process], seconds: float) -> None:
+    """Until all have ended. One that its parent has not collected has: a container's first process may never do it."""
+    deadline = time.monotonic() + seconds
+    while any(map(_alive, processes)) and time.monotonic() < deadline:
+        time.sleep(_LOOK_EVERY)
+
+
+def _alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False

@@ -18,6 +18,7 @@ def command(file: Path) -> None:
     out. They run on when this command ends; `lockgate down` stops them.
     """
     from lockgate.flows.capture import configure
+    from lockgate.flows.plan import resolved
     from lockgate.flows.release import serve_stable
     from lockgate.flows.spec import load
     from lockgate.flows.stable import stable_bento
@@ -27,7 +28,7 @@ def command(file: Path) -> None:
     with world(load(file)) as it, Terminal() as terminal:
         if it.store.open_of(it.spec.name) is None:  # else what is captured stays as its rollout was opened with
             configure(it.home, it.spec)
-        version = it.registry.resolve(it.spec.model.name, it.spec.model.stable)
+        (version,) = resolved(it.spec, [it.spec.model.stable])
         serve_stable(it, stable_bento(it, version, terminal.say), terminal.say)
         traffic = it.spec.rollout.traffic
         terminal.say(

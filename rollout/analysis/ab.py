@@ -10,18 +10,17 @@ import numpy as np
 
 from lockgate.rollout.analysis import ratio
 from lockgate.rollout.analysis.bets import Array
-from lockgate.rollout.analysis.effects import estimator_of, means
+from lockgate.rollout.analysis.effects import estimator_of
 from lockgate.rollout.analysis.kinds import PASS, UNDECIDED, Terms, outcome_of
 from lockgate.rollout.analysis.ratio import Ratio
 from lockgate.rollout.analysis.seen import Seen
 from lockgate.rollout.analysis.told import (
-    EffectTold,
-    Told,
     ab_sentence,
     effect_told,
     gate_verdict,
     invalid_sentence,
-    worst_mean,
+    users_told,
+    with_effect,
 )
 from lockgate.rollout.metrics import Metric
 from lockgate.rollout.spec import Ab
@@ -46,7 +45,7 @@ class AbKind:
 
     def __init__(self, name: str, ab: Ab, metric: Metric, terms: Terms, tests: int = 1) -> None:
         self.names = (name,)
-        self._ab, self._metric, self._terms, self._tests = ab, metric, terms, tests
+        self.ab, self.metric, self._terms, self._tests = ab, metric, terms, tests
         self._estimator = estimator_of(metric)
         self._sign = 1.0 if metric.better == "higher" else -1.0
 
@@ -65,11 +64,11 @@ class AbKind:
     def look(self, state: Trial, seen: Seen) -> Trial:
         after = replace(
             state,
-            effect=self._estimator.look(state.effect, seen.rewards.get(self._ab.metric, ())),
+            effect=self._estimator.look(state.effect, seen.rewards.get(self.ab.metric, ())),
             ratio=ratio.look(state.ratio, seen.arrivals),
         )
         wrong = ratio.mismatched(after.ratio)
-        if self._ab.allocation == "fixed":
+        if self.ab.allocation == "fixed":
             wrong = np.maximum(wrong, ratio.crossing(after.ratio))
         worthless, _ = self._evidence(after)
         failed = np.maximum(wrong, worthless >= -log(self.alpha))
@@ -77,7 +76,7 @@ class AbKind:
 
     def _evidence(self, state: Trial) -> tuple[Array, Array]:
         """Logarithms of the e-values for "not better by the minimum effect" and for "better"."""
-        above, below = self._estimator.evidence(state.effect, self._sign * self._ab.minimum_effect)
+        above, below = self._estimator.evidence(state.effect, self._sign * self.ab.minimum_effect)
         more, less = self._estimator.evidence(state.effect, 0.0)
         return (below, more) if self._sign > 0 else (above, less)
 
@@ -98,36 +97,15 @@ class AbKind:
         return np.ones((len(state.failed), 1))
 
     def told(self, state: Trial) -> tuple[GateVerdict, ...]:
-        sums = self._estimator.sums(state.effect)
-        (mine, theirs), (n, others) = means(sums)[0], sums.units[0]
-        harm, safety = self._evidence(state)
-        told = Told(
-            outcome=float(self.outcomes(state)[0, 0]),
-            requests=(int(n), int(others)),
-            candidate=float(mine) if n else None,
-            stable=float(theirs) if others else None,
-            limit=worst_mean(float(theirs), self._sign * self._ab.minimum_effect) if others else None,
-            evidence=(float(harm[0]), float(safety[0])),
-        )
-        effect = effect_told(self._estimator.interval(state.effect, self.alpha), self.alpha, self._metric)
-        verdict = gate_verdict(self.names[0], self._ab, self._terms, told, self._sentence(told, effect))
+        worst, outcome = self._sign * self.ab.minimum_effect, float(self.outcomes(state)[0, 0])
+        told = users_told(self._estimator.sums(state.effect), outcome, worst, self._evidence(state))
+        effect = effect_told(self._estimator.interval(state.effect, self.alpha), self.alpha, self.metric)
+        sentence = ab_sentence(told, effect, self.ab.metric, self.ab.minimum_effect)
+        verdict = with_effect(gate_verdict(self.names[0], self.ab, self._terms, told, sentence), effect)
         if state.invalid[0]:
             verdict = replace(verdict, sentence=f"{self.names[0]}: {verdict.outcome}, {self._invalid(state)}")
         needed = 1 / self.alpha
-        return (
-            replace(
-                verdict,
-                metric="ab",
-                fails_from=needed,
-                passes_from=needed,
-                share=1 / self._tests,
-                effect=effect.estimate if n and theirs else None,
-                interval=effect.bounds,
-            ),
-        )
-
-    def _sentence(self, told: Told, effect: EffectTold) -> str:
-        return ab_sentence(told, effect, self._ab.metric, self._ab.minimum_effect)
+        return (replace(verdict, metric="ab", fails_from=needed, passes_from=needed, share=1 / self._tests),)
 
     def _invalid(self, state: Trial) -> str:
         came = state.ratio

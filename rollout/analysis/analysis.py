@@ -113,12 +113,12 @@ class Analysis:
         `dropped`: challengers that are out of the step already.
         """
         own = self._verdict(evidence, step)
-        it = self._spec.steps[step] if step < len(self._spec.steps) else None
-        if self._beside is None or not isinstance(it, AbStep) or not it.ab.others:
+        test = self._tests.get(step)
+        if self._beside is None or test is None or len(test.ab.arms) == 1:
             return own
         none = self._beside.begin()
-        of = {name: self._beside.verdict(evidence.others.get(name, none), step) for name in it.ab.others}
-        return best_of({"candidate": own, **of}, self._spec.metric(it.ab.metric), dropped)
+        of = {name: self._beside.verdict(evidence.others.get(name, none), step) for name in test.ab.others}
+        return best_of({"candidate": own, **of}, test.metric, dropped)
 
     def _verdict(self, evidence: Evidence, step: int) -> Verdict:
         told = self._told(self._in_step(evidence, step), step)
@@ -139,20 +139,24 @@ class Analysis:
 
         `began`: when the step's routes were on, in unix seconds.
         """
-        test, step = self._tests.get(state.step), self._spec.steps[state.step]
-        if test is None or not isinstance(step, AbStep) or step.ab.allocation == "fixed" or evidence.step != state.step:
+        test = self._tests.get(state.step)
+        if test is None or not self.allocates(state.step) or evidence.step != state.step:
             return None
-        if AB_GATE in evidence.blind or not due(step.ab, self._spec.metric(step.ab.metric), state, began, now):
+        if AB_GATE in evidence.blind or not due(test.ab, test.metric, state, began, now):
             return None
         return self.share_of(evidence, state)
 
+    def allocates(self, step: int) -> bool:
+        """Whether users may be shared out in another way while this step goes on."""
+        return step in self._tests and self._tests[step].ab.allocation != "fixed"
+
     def share_of(self, evidence: Evidence, state: State) -> Allocated | None:
         """What `allocation` says when it is time; None while too little is known of both sides."""
-        test, step = self._tests.get(state.step), self._spec.steps[state.step]
-        if test is None or not isinstance(step, AbStep) or evidence.step != state.step:
+        test = self._tests.get(state.step)
+        if test is None or evidence.step != state.step:
             return None
         trial = self._in_step(evidence, state.step)[AB_GATE]
-        found = moved(step.ab, state, float(test.chance(trial)[0])) if test.known(trial)[0] else None
+        found = moved(test.ab, state, float(test.chance(trial)[0])) if test.known(trial)[0] else None
         return replace(found, looks=evidence.looks) if found else None
 
     def _kind(self, key: str, step: int) -> Kind[Any]:

@@ -21,7 +21,7 @@ from lockgate.rollout.analysis.effects_continuous import ContinuousEstimator, Sc
 from lockgate.rollout.analysis.forecast_traffic import COARSE, Users, look_times
 from lockgate.rollout.analysis.seen import BatchArm, BatchGroup
 from lockgate.rollout.metrics import Metric
-from lockgate.rollout.spec import AbStep, RolloutSpec, weight_of
+from lockgate.rollout.spec import RolloutSpec, challengers, weight_of
 
 DAY = 86_400.0
 _FIRST = 12.5
@@ -63,7 +63,7 @@ def coming(spec: RolloutSpec, index: int, name: str, users: Users | None) -> Com
     metric = spec.metric(name)
     lag = metric.window + (metric.promql.every if metric.promql else metric.delay)
     step = spec.steps[index]
-    arms = len(step.ab.arms) if isinstance(step, AbStep) else 1
+    arms = len(challengers(step))
     mine, theirs = weight_of(step) / 100 / arms, 1 - weight_of(step) / 100
     # Each challenger is compared with stable: of the users of both, whose chance is that of the pair.
     return Coming(metric, users.per_day / DAY * (mine + theirs), mine / (mine + theirs), lag, typical)

@@ -55,7 +55,7 @@ class Terms:
 
 
 def terms_of(spec: RolloutSpec) -> Terms:
-    votes = sum(not isinstance(gate, Query) for gate in spec.gates.values()) * (1 + len(spec.others))
+    votes = sum(not isinstance(gate, Query) for gate in spec.gates.values()) * len(spec.challengers)
     echoes = any(isinstance(step, ShadowStep) and step.shadow.echo for step in spec.steps)
     return Terms(PROFILES[spec.profile], max(1, votes), len(spec.steps), echoes)
 

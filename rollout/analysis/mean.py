@@ -12,7 +12,7 @@ from lockgate.rollout.analysis.bets import Array
 from lockgate.rollout.analysis.effects import estimator_of, means
 from lockgate.rollout.analysis.kinds import Terms, outcome_of
 from lockgate.rollout.analysis.seen import Seen
-from lockgate.rollout.analysis.told import Told, effect_told, gate_verdict, mean_sentence, worst_mean
+from lockgate.rollout.analysis.told import effect_told, gate_verdict, mean_sentence, users_told, with_effect
 from lockgate.rollout.gates import Mean
 from lockgate.rollout.metrics import Metric
 from lockgate.rollout.verdict import GateVerdict
@@ -75,20 +75,10 @@ class MeanKind:
         return np.where(state.shadow > 0, state.failed, 1.0)[:, None]
 
     def told(self, state: Guard) -> tuple[GateVerdict, ...]:
-        sums, alpha = self._estimator.sums(state.effect), self._terms.profile.alpha
-        (mine, theirs), (n, others) = means(sums)[0], sums.units[0]
-        harm, safety = self._evidence(state)
-        told = Told(
-            outcome=float(self.outcomes(state)[0, 0]),
-            requests=(int(n), int(others)),
-            candidate=float(mine) if n else None,
-            stable=float(theirs) if others else None,
-            limit=worst_mean(float(theirs), -self._sign * self._gate.margin) if others else None,
-            evidence=(float(harm[0]), float(safety[0])),
-            votes=bool(self.votes(state)[0, 0]),
-        )
+        alpha, worst, outcome = self._terms.profile.alpha, -self._sign * self._gate.margin, self.outcomes(state)[0, 0]
+        told = users_told(self._estimator.sums(state.effect), float(outcome), worst, self._evidence(state))
+        told = replace(told, votes=bool(self.votes(state)[0, 0]))
         effect = effect_told(self._estimator.interval(state.effect, alpha), alpha, self._metric)
         sentence = mean_sentence(told, effect, self._gate.of)
-        verdict = gate_verdict(self.names[0], self._gate, self._terms, told, sentence)
-        estimate = effect.estimate if n and theirs else None
-        return (replace(verdict, fails_from=self._fails_from, effect=estimate, interval=effect.bounds),)
+        verdict = with_effect(gate_verdict(self.names[0], self._gate, self._terms, told, sentence), effect)
+        return (replace(verdict, fails_from=self._fails_from),)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf, isfinite
 from typing import Protocol
 
 import numpy as np
 
 from lockgate.rollout.analysis import bets
-from lockgate.rollout.analysis.effects import Interval
+from lockgate.rollout.analysis.bets import Array
+from lockgate.rollout.analysis.effects import Interval, Sums, means
 from lockgate.rollout.analysis.kinds import FAIL, PASS, Terms
 from lockgate.rollout.gates import Latency
 from lockgate.rollout.metrics import Metric
@@ -150,6 +151,26 @@ def effect_told(interval: Interval, alpha: float, metric: Metric) -> EffectTold:
 def worst_mean(stable: float, effect: float) -> float:
     """The candidate's mean at an effect, which is relative to the size of stable's."""
     return stable + abs(stable) * effect
+
+
+def users_told(sums: Sums, outcome: float, worst: float, evidence: tuple[Array, Array]) -> Told:
+    """Of a business metric. `worst`: the effect at the limit. `evidence`: for harm and for safety, each (R,)."""
+    (mine, theirs), (n, others) = means(sums)[0], sums.units[0]
+    harm, safety = evidence
+    return Told(
+        outcome=outcome,
+        requests=(int(n), int(others)),
+        candidate=float(mine) if n else None,
+        stable=float(theirs) if others else None,
+        limit=worst_mean(float(theirs), worst) if others else None,
+        evidence=(float(harm[0]), float(safety[0])),
+    )
+
+
+def with_effect(verdict: GateVerdict, effect: EffectTold) -> GateVerdict:
+    """There is none without users on both sides, nor beside a stable whose mean is 0."""
+    known = verdict.candidate_requests and verdict.stable
+    return replace(verdict, effect=effect.estimate if known else None, interval=effect.bounds)
 
 
 def ab_sentence(told: Told, effect: EffectTold, metric: str, least: float) -> str:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import shutil
+import time
 from pathlib import Path
 
 import psutil
@@ -28,6 +29,7 @@ _FLAGS = (
     "warning",
 )
 _SECONDS_TO_END = 5.0
+_PAUSE = 0.02
 
 
 def envoy_binary() -> Path:
@@ -78,19 +80,35 @@ def alive(process: psutil.Process) -> bool:
     """Whether it still runs; one whose starter has not noticed its end does not."""
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
+    except psutil.Error:
         return False
 
 
 def end(process: psutil.Process, at: Folder) -> None:
+    finish(process)
+    at.pid.unlink(missing_ok=True)
+
+
+def finish(process: psutil.Process) -> None:
+    """Let it finish what it does, then end it."""
     with contextlib.suppress(psutil.NoSuchProcess):
         process.terminate()
-        try:
-            process.wait(_SECONDS_TO_END)
-        except psutil.TimeoutExpired:
+        if not _ends(process):
             process.kill()
-            process.wait(_SECONDS_TO_END)
-    at.pid.unlink(missing_ok=True)
+            if not _ends(process):
+                raise psutil.TimeoutExpired(_SECONDS_TO_END, process.pid)
+
+
+def _ends(process: psutil.Process) -> bool:
+    """Whether it ends soon. One that its parent has not collected has: a container's first process may never do it."""
+    deadline = time.monotonic() + _SECONDS_TO_END
+    while alive(process):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_PAUSE)
+    with contextlib.suppress(psutil.Error):
+        process.wait(0)  # our own child is collected here
+    return True
 
 
 def taken_port(traffic: Traffic, refusal: str) -> str | None:

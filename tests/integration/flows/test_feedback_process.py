@@ -20,6 +20,7 @@ import pytest
 from lockgate.flows import feedback, feedback_process
 from lockgate.flows.feedback import FeedbackDown, Keeper
 from lockgate.monitoring.feedback.settings import parse
+from lockgate.rollout.envoy import process as envoy_process
 
 STARTER = """
 import json, sys, time
@@ -122,8 +123,9 @@ def test_it_runs_on_when_its_starter_is_killed(pipeline: Any) -> None:
 def test_one_that_hangs_is_replaced(pipeline: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     hung = ensure(pipeline)
     hung.suspend()
-    for limit in ("_SECONDS_TO_ANSWER", "_SECONDS_TO_END", "_SECONDS_TO_START"):
+    for limit in ("_SECONDS_TO_ANSWER", "_SECONDS_TO_START"):
         monkeypatch.setattr(feedback_process, limit, 0.3)
+    monkeypatch.setattr(envoy_process, "_SECONDS_TO_END", 0.3)
     assert not feedback_process.answers(feedback.address(pipeline.home, "toy"))
     monkeypatch.setattr(feedback_process, "comes_up", _patient(feedback_process.comes_up, hung, monkeypatch))
     assert ensure(pipeline) != hung
@@ -179,7 +181,7 @@ def test_one_that_cannot_be_ended(
         raise odd
 
     with monkeypatch.context() as patched:
-        patched.setattr(feedback_process, "end", refused)
+        patched.setattr(feedback, "finish", refused)
         with pytest.raises(FeedbackDown, match=r"cannot be ended \(.*see process 17"):
             feedback.stop(pipeline.home, "toy")
         patched.setattr(feedback_process, "comes_up", lambda *_: False)

@@ -31,7 +31,7 @@ class Machine:
 def healer(machine: Machine) -> Healer:
     spec = SimpleNamespace(
         service=SimpleNamespace(replicas=SimpleNamespace(min=1)),
-        rollout=SimpleNamespace(others=("small",)),
+        rollout=SimpleNamespace(challengers=("candidate", "small")),
         model=SimpleNamespace(name="toy"),
     )
     world = SimpleNamespace(
