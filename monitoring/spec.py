@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
-from lockgate.monitoring.units import Bytes, PercentOrNone, Seconds
+from lockgate.monitoring.units import Bytes, PercentOrNone, Seconds, Share
 
 
 class _Section(BaseModel):
@@ -24,6 +24,45 @@ class Capture(_Section):
     keep: Seconds = Field(default=7 * 86_400.0, description="Files that are older are deleted.")
     max_size: Bytes = Field(
         default=2**30, description="Of each side; beyond it the oldest files are deleted. And of all feedback."
+    )
+
+
+class ReferenceSpec(_Section):
+    """What live inputs are compared with: the data that the version was trained on."""
+
+    artifact: str = Field(
+        default="reference.parquet",
+        min_length=1,
+        description=(
+            "A Parquet or CSV file of training rows among the version's files, or those of the run that logged it."
+        ),
+    )
+    data_set: bool = Field(
+        default=False,
+        description=(
+            "Without such a file, also take the data set that the run logged; whoever logs a run then chooses what"
+            " this machine reads."
+        ),
+    )
+
+
+class DriftSpec(_Section):
+    """How live inputs are compared with the reference. Drift holds and alerts; it never blames the candidate."""
+
+    every: Seconds = Field(default=900.0, ge=10, description="Time between two comparisons.")
+    window: int = Field(default=5000, ge=200, le=500_000, description="The latest requests that are compared, in rows.")
+    threshold: float = Field(
+        default=0.1, gt=0, description="An input drifts when its PSI, less what chance adds, is larger, and proven."
+    )
+    share: Share = Field(
+        default=0.3, gt=0, description="The data set drifts when this share of its inputs does, or one severely."
+    )
+    ignore: tuple[str, ...] = Field(
+        default=(), description="Inputs whose drift is expected, like a date: they are left out."
+    )
+    on_drift: Literal["hold", "alert", "rollback"] = Field(
+        default="hold",
+        description="`hold`: no step goes on until it is over, or a person's `resume`. `alert`: it is only said.",
     )
 
 
@@ -50,6 +89,8 @@ class MonitoringSpec(_Section):
         default={},
         description="Inputs that are never kept as they are, by name: `hash` keeps a keyed digest, `drop` nothing.",
     )
+    reference: ReferenceSpec = Field(default=ReferenceSpec(), description="What live inputs are compared with.")
+    drift: DriftSpec = Field(default=DriftSpec(), description="How live inputs are compared with it.")
     prometheus: Url | None = Field(
         default=None, description="Address of the Prometheus that `query` gates ask, like http://127.0.0.1:9090."
     )
