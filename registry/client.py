@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from .errors import RegistryDown
+from .errors import Refused, RegistryDown
 from .location import Location, without_password
 
 # A dead server is noticed within about ten seconds; MLflow's own figures are two minutes and seven retries.
@@ -19,6 +19,7 @@ _DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "1",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
 }
@@ -36,6 +37,8 @@ _UNREACHED = re.compile(
     r"No route to host|Network is unreachable|Connection reset by peer|certificate verify failed",
     re.IGNORECASE,
 )
+_BODY = re.compile(r"Response body: '(.*)'", re.DOTALL)
+_CODE = re.compile(r"^[A-Z_]+: ")
 _ATTEMPTS = 10
 
 
@@ -74,6 +77,24 @@ def asking(where: Location) -> Iterator[None]:
         raise RegistryDown(_sentence(where, error)) from error
 
 
+@contextmanager
+def permitted(where: Location) -> Iterator[None]:
+    """Turns what MLflow's server forbids this person, inside `asking`, into `Refused` with the server's sentence."""
+    mlflow = quiet_mlflow()
+    try:
+        yield
+    except mlflow.MlflowException as error:
+        code = getattr(error, "error_code", "")
+        if code == "PERMISSION_DENIED":
+            raise Refused(f"MLflow at {where} does not let you: {servers_words(error)}.") from error
+        if code == "UNAUTHENTICATED":
+            raise Refused(
+                f"MLflow at {where} does not know who you are. Set MLFLOW_TRACKING_USERNAME and "
+                "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, to your own."
+            ) from error
+        raise
+
+
 def connect(where: Location) -> Any:
     """MLflow's client. Raises `RegistryDown` where there is no MLflow."""
     where.require()
@@ -101,6 +122,13 @@ def write(action: Callable[[], object]) -> None:
                 raise
         else:
             return
+
+
+def servers_words(error: BaseException) -> str:
+    """What MLflow's server answered, without what its client puts before it."""
+    body = _BODY.search(str(error))
+    words = body[1] if body else _CODE.sub("", str(error))
+    return without_password(" ".join(words.split()))[:600].rstrip(".")
 
 
 def first_line(error: BaseException) -> str:

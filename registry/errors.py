@@ -5,6 +5,8 @@ RegistryError
 ├── NoSuchVersion      model, alias or version is not there
 ├── Unusable           the version lacks what a rollout needs (signature, input example, a flavour we know)
 ├── Untrusted          loading the model would run code that nobody vouched for
+├── Refused            the registry's server does not let this person do this
+├── BadDelivery        a webhook's delivery is not believed (registry/deliveries.py)
 └── Conflict           somebody moved the alias in the meantime
 """
 
@@ -28,6 +30,10 @@ class Unusable(RegistryError):
 
 
 class Untrusted(RegistryError):
+    pass
+
+
+class Refused(RegistryError):
     pass
 
 

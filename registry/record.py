@@ -10,24 +10,24 @@ from typing import Any
 
 from .client import asking, write
 from .location import Location
-from .words import ModelVersion
+from .words import ModelVersion, Run
 
 EXPERIMENT = "lockgate"
 _RUN_TAG = "lockgate.run"
 
 
-def record(client: Any, where: Location, version: ModelVersion, folder: str, files: Mapping[str, bytes]) -> str:
-    """Log `files` under `lockgate/<folder>` of the version's run; returns the run's id.
+def record(client: Any, where: Location, version: ModelVersion, folder: str, files: Mapping[str, bytes]) -> Run:
+    """Log `files` under `lockgate/<folder>` of the version's run; returns where they are.
 
     A version that was logged without a run gets one of its own, beside the model in its experiment (in the experiment
     `lockgate` where there is none), named by a tag on the version. Raises `RegistryDown`.
     """
     with asking(where), tempfile.TemporaryDirectory() as scratch:
-        run = _run(client, version)
+        run, into = _run(client, version), f"lockgate/{folder}"
         for name, content in files.items():
             (Path(scratch) / name).write_bytes(content)
-        client.log_artifacts(run, scratch, f"lockgate/{folder}")
-    return run
+        client.log_artifacts(run, scratch, into)
+        return Run(str(client.get_run(run).info.experiment_id), run, into)
 
 
 def _run(client: Any, version: ModelVersion) -> str:
