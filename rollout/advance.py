@@ -11,14 +11,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import assert_never
 
+from lockgate.rollout import approving, holding
 from lockgate.rollout.errors import NotNow
 from lockgate.rollout.gates import Disagreement
-from lockgate.rollout.spec import AbStep, RolloutSpec, ShadowStep, Step, challengers, options, weight_of
+from lockgate.rollout.moves import back, begun, on, promoting, still
+from lockgate.rollout.spec import AbStep, RolloutSpec, ShadowStep, Step, challengers, label, options, weight_of
 from lockgate.rollout.state import (
     Allocated,
+    Asked,
     Broke,
     Built,
     Commanded,
+    Decided,
+    Drifted,
     Dropped,
     Ending,
     Happening,
@@ -26,24 +31,35 @@ from lockgate.rollout.state import (
     Opened,
     Settled,
     State,
+    Voided,
 )
 from lockgate.rollout.verdict import Verdict
 from lockgate.rollout.words import WHOLE, Endpoint, Other, Outcome, Phase, Routes
 
+__all__ = ["advance", "echo", "fold", "label", "mirror", "routes", "weight"]
 
-def advance(spec: RolloutSpec, state: State, happening: Happening, now: float) -> State:
+
+def advance(spec: RolloutSpec, state: State, happening: Happening, now: float) -> State:  # noqa: C901, PLR0912 - a case each
     """The state after `happening` at `now`. Raises `NotNow` where the phase does not allow it."""
     match happening:
         case Opened():
             return replace(_expect(state, Phase.PENDING), phase=Phase.BUILDING, since=now)
         case Built(facts=facts):
-            return replace(_expect(state, Phase.BUILDING), phase=Phase.PROGRESSING, since=now, facts=dict(facts))
+            return begun(spec, replace(_expect(state, Phase.BUILDING), facts=dict(facts)), 0, now)
         case Judged(verdict=verdict):
             return _judged(spec, state, verdict, now)
         case Allocated():
             return _allocated(spec, state, happening, now)
         case Dropped():
             return _dropped(spec, state, happening, now)
+        case Asked():
+            return approving.asked(spec, state, happening)
+        case Decided():
+            return approving.decided(spec, state, happening, now)
+        case Voided():
+            return approving.voided(spec, state, happening, now)
+        case Drifted():
+            return holding.drifted(spec, state, happening, now)
         case Commanded():
             return _commanded(spec, state, happening, now)
         case Broke():
@@ -65,20 +81,30 @@ def fold(spec: RolloutSpec, happened: Iterable[tuple[float, Happening]]) -> Stat
 def routes(spec: RolloutSpec, state: State, sides: Mapping[str, tuple[Endpoint, ...]], salt: str) -> Routes:
     """What the data plane must serve in this state. `sides` holds the endpoints of `stable` and `candidate`."""
     stable, candidate = sides["stable"], sides.get(state.winner, ())
-    step = spec.steps[state.step]
-    if state.phase.stepping and len(challengers(step)) > 1:
-        return _shared(step, state, sides, salt)
+    if state.phase.stepping:
+        return _stepping(spec, state, sides, salt)
     if not candidate:  # its replicas are gone; until they are back, stable answers everything
         return Routes(stable, salt=salt)
     if state.phase is Phase.SUCCEEDED:
         return Routes(stable=candidate, salt=salt)
     if state.phase is Phase.PROMOTING:
         return Routes(stable, candidate, weight=WHOLE, salt=salt)
-    if state.phase.stepping:
-        return Routes(stable, candidate, weight(step, state), mirror(step), echo(spec, step), salt)
     if state.phase is Phase.ROLLING_BACK:
         return Routes(stable, candidate, salt=salt)
     return Routes(stable, salt=salt)
+
+
+def _stepping(spec: RolloutSpec, state: State, sides: Mapping[str, tuple[Endpoint, ...]], salt: str) -> Routes:
+    """Of a step; an approval leaves them as they were before it."""
+    stable, candidate, judged = sides["stable"], sides.get(state.winner, ()), spec.judged(state.step)
+    if judged is None:
+        return Routes(stable, salt=salt)
+    step = spec.steps[judged]
+    if len(challengers(step)) > 1:
+        return _shared(step, state, sides, salt)
+    if not candidate:
+        return Routes(stable, salt=salt)
+    return Routes(stable, candidate, weight(step, state), mirror(step), echo(spec, step), salt)
 
 
 def _shared(step: Step, state: State, sides: Mapping[str, tuple[Endpoint, ...]], salt: str) -> Routes:
@@ -105,12 +131,6 @@ def echo(spec: RolloutSpec, step: Step) -> int:
     return 0
 
 
-def label(step: Step) -> str:
-    if isinstance(step, ShadowStep):
-        return f"shadow {step.shadow.percent:g} %"
-    return f"{'ab' if isinstance(step, AbStep) else 'canary'} {weight_of(step):g} %"
-
-
 def _expect(state: State, phase: Phase) -> State:
     if state.phase is not phase:
         raise NotNow(f"the rollout is {state.phase}, not {phase}")
@@ -121,50 +141,58 @@ def _judged(spec: RolloutSpec, state: State, verdict: Verdict, now: float) -> St
     if not state.phase.stepping:
         return state
     if verdict.outcome is Outcome.FAIL:
-        return _back(state, verdict.reason, "gate", now)
+        return back(state, verdict.reason, "gate", now)
     state = replace(state, dropped=tuple(dict.fromkeys((*state.dropped, *verdict.dropped))))
-    if state.phase is Phase.WAITING or state.paused_at is not None:
+    approval = approving.approval_at(spec, state)
+    if approval and state.winner in state.dropped:
+        return back(state, _failed(verdict, state.winner), "gate", now)
+    if still(state):
         return state
+    if approval:
+        return approving.waited(spec, state, now)
+    return state if state.phase is Phase.WAITING else _ended(spec, state, verdict, now)
+
+
+def _failed(verdict: Verdict, name: str) -> str:
+    """Why a challenger is out, while others are not."""
+    gates = verdict.gates if name == "candidate" else verdict.others.get(name, ())
+    said = "; ".join(gate.sentence for gate in gates if gate.outcome is Outcome.FAIL)
+    return f"{name}, which was to be approved, failed: {said}"
+
+
+def _ended(spec: RolloutSpec, state: State, verdict: Verdict, now: float) -> State:
+    """Whether a step that is judged goes on to the next one, or its time is over."""
     step = spec.steps[state.step]
     asked = options(step)
     held = verdict.requests >= asked.hold.min_requests and now - state.since >= (asked.hold.duration or 0)
     enough = {Outcome.PASS} if asked.until == "decided" else {Outcome.PASS, Outcome.UNDECIDED}
     if held and verdict.outcome in enough:
-        return replace(_next(spec, state, now), winner=verdict.winner)
+        return replace(on(spec, state, now), winner=verdict.winner)
     if now - state.since < asked.timeout:
         return state
     if verdict.ahead and held:  # it was proven to be better; that others may be so too keeps nobody waiting for ever
-        return replace(_next(spec, state, now), winner=verdict.ahead, reason=f"{verdict.ahead} is proven to be better")
+        return replace(on(spec, state, now), winner=verdict.ahead, reason=f"{verdict.ahead} is proven to be better")
     reason = f"{label(step)} was {verdict.outcome} when its timeout of {asked.timeout:g} s ended"
     if asked.on_timeout == "rollback":
-        return _back(state, reason, "undecided", now)
+        return back(state, reason, "undecided", now)
     return replace(state, phase=Phase.WAITING, reason=reason, since=now)
-
-
-def _next(spec: RolloutSpec, state: State, now: float) -> State:
-    if state.step + 1 < len(spec.steps):
-        return replace(state, step=state.step + 1, since=now, weight=None, weighed_at=0.0)
-    return replace(state, phase=Phase.PROMOTING, since=now, reason="every step passed")
-
-
-def _back(state: State, reason: str, ending: Ending, now: float) -> State:
-    return replace(state, phase=Phase.ROLLING_BACK, since=now, reason=reason, ending=ending, paused_at=None)
 
 
 def _allocated(spec: RolloutSpec, state: State, happening: Allocated, now: float) -> State:
     step = spec.steps[state.step]
-    if state.phase is not Phase.PROGRESSING or state.paused_at is not None or not isinstance(step, AbStep):
+    if state.phase is not Phase.PROGRESSING or still(state) or not isinstance(step, AbStep):
         raise NotNow(f"no shares are moved: the rollout is {state.phase}, and not going on in an ab step")
     return replace(state, weight=happening.weight, weighed_at=now)
 
 
 def _dropped(spec: RolloutSpec, state: State, happening: Dropped, now: float) -> State:
-    arms = challengers(spec.steps[state.step])
+    arms = spec.challengers_at(state.step)
     if not state.phase.stepping or len(arms) == 1 or happening.variant not in arms:
         raise NotNow(f"cannot drop {happening.variant}: the rollout is {state.phase}, and it is not one of several")
     dropped = tuple(dict.fromkeys((*state.dropped, happening.variant)))
-    if set(dropped) == set(arms):
-        return _back(state, happening.reason, "broken", now)
+    asked_for = approving.approval_at(spec, state) is not None and happening.variant == state.winner
+    if set(dropped) == set(arms) or asked_for:
+        return back(state, happening.reason, "broken", now)
     return replace(state, dropped=dropped)
 
 
@@ -176,21 +204,42 @@ def _commanded(spec: RolloutSpec, state: State, said: Commanded, now: float) -> 
         raise NotNow(f"cannot {said.command}: the rollout is {state.phase}")
     match said.command:
         case "abort":
-            return _back(state, who, "by_hand", now)
+            return back(state, who, "by_hand", now)
         case "promote":
-            state = _named(spec, state, said.variant or "candidate")
-            return replace(state, phase=Phase.PROMOTING, since=now, reason=who, ending="by_hand", paused_at=None)
+            return _promoted(spec, state, said, now)
         case "pause":
-            return state if state.paused_at is not None else replace(state, paused_at=now)
+            return holding.paused(state, now)
         case "resume":
-            if state.paused_at is None:
-                return state
-            return replace(state, paused_at=None, since=state.since + now - state.paused_at)
+            return holding.resumed(spec, state, now)
+
+
+def _promoted(spec: RolloutSpec, state: State, said: Commanded, now: float) -> State:
+    """By hand: what the gates say is set aside, but no approval is, unless the glass is broken.
+
+    From a step that is judged it goes on to the approval that is next.
+    """
+    without = ""
+    if left := approving.outstanding(spec, state):
+        asks = approving.next_one(spec, state)
+        if not said.break_glass and asks > state.step:
+            state = replace(_named(spec, state, said.variant or state.winner), paused_at=None, held="", held_at=0.0)
+            return begun(spec, state, asks, now)
+        if not said.break_glass:
+            raise NotNow(
+                f"cannot promote: {left} is not passed; `lockgate approve`, or promote without it: --break-glass, and a"
+                " --comment that says why"
+            )
+        if not said.comment.strip():
+            raise NotNow(f"cannot promote without {left}: say why, with --comment")
+        without = " without the approval"
+    reason = f"promote by {said.by}{without}" + (f": {said.comment}" if said.comment else "")
+    state = _named(spec, state, said.variant or state.winner)
+    return replace(promoting(state, reason, now), ending="by_hand")
 
 
 def _named(spec: RolloutSpec, state: State, variant: str) -> State:
     """A person may promote any challenger that is still in the test."""
-    arms = challengers(spec.steps[state.step])
+    arms = spec.challengers_at(state.step)
     left = [name for name in arms if name not in state.dropped]
     if variant not in left:
         why = "was dropped" if variant in arms else "is not in this step"
@@ -203,7 +252,7 @@ def _broke(state: State, happening: Broke, now: float) -> State:
         ending: Ending = "refused" if happening.refused else "broken"
         return replace(state, phase=Phase.FAILED, since=now, reason=happening.reason, ending=ending)
     if state.phase.stepping or state.phase is Phase.PROMOTING:
-        return _back(state, happening.reason, "broken", now)
+        return back(state, happening.reason, "broken", now)
     return state
 
 

@@ -14,6 +14,7 @@ from functools import reduce
 from lockgate.rollout.advance import advance, routes
 from lockgate.rollout.analysis.analysis import Analysis, Evidence, blind
 from lockgate.rollout.errors import Fenced, RouterDown, SourceDown
+from lockgate.rollout.moves import still
 from lockgate.rollout.ports import MetricSource, Nothing, Observer, Router, Span
 from lockgate.rollout.progress import Progress, begun
 from lockgate.rollout.state import Happening, Judged, State
@@ -84,38 +85,45 @@ class Controller:
 
     def _share(self, state: State, now: float, wanted: Routes) -> Progress | None:
         """Write down how users are about to be split in this step: nobody comes with an unknown share."""
-        progress = self._store.progress(self.rollout.id) if state.phase.stepping else None
-        if progress is None or progress.index != state.step or (moved := progress.shared(now, wanted)) is progress:
+        progress = self._progress(state) if state.phase.stepping else None
+        if progress is None or (moved := progress.shared(now, wanted)) is progress:
             return None
         self._store.save_progress(self.rollout.id, moved)
         return moved
 
+    def _progress(self, state: State) -> Progress | None:
+        """The counts of the step that is judged now: in an approval, those of the step before it go on."""
+        progress = self._store.progress(self.rollout.id)
+        return progress if progress and progress.index == self.rollout.spec.judged(state.step) else None
+
     def _begin(self, state: State, now: float, wanted: Routes) -> None:
         """The counts of a step whose routes are on. `now`: when they were seen to be."""
-        progress = self._store.progress(self.rollout.id)
-        if progress is not None and progress.index == state.step:
+        progress, judged = self._store.progress(self.rollout.id), self.rollout.spec.judged(state.step)
+        if judged is None or (progress is not None and progress.index == judged):
             return
         evidence = progress.evidence if progress else self._evidence()
         with suppress(SourceDown):  # the next tick begins the step instead
             seen = self._source.measure()
-            first = begun(state.step, now, seen, evidence, self._servers())
+            first = begun(judged, now, seen, evidence, self._servers())
             first = first.shared(now, wanted) if progress else self._remembered(first, wanted)
             self._store.save_progress(self.rollout.id, first)
 
     def _remembered(self, first: Progress, wanted: Routes) -> Progress:
         """Of a step whose progress was lost: how its users were split until now, from the log."""
-        sides, began = self._sides(), first.at
+        spec, sides, began = self.rollout.spec, self._sides(), first.at
         for event in self._store.events(self.rollout.id):
-            if event.state.step == first.index and event.state.phase.stepping:
+            if event.state.phase.stepping and spec.judged(event.state.step) == first.index:
                 began = min(began, event.at)
-                first = first.shared(event.at, routes(self.rollout.spec, event.state, sides, self.rollout.id))
+                first = first.shared(event.at, routes(spec, event.state, sides, self.rollout.id))
         return replace(first, began=began).shared(first.at, wanted)
 
     def _weigh(self, last: Event, now: float) -> Event:
-        progress = self._store.progress(self.rollout.id)
-        if progress is None or progress.index != last.state.step:
+        progress = self._progress(last.state)
+        if progress is None:
             # Its timeout runs nevertheless: counts that never begin must not keep a rollout open for ever.
-            verdict = blind(self.rollout.spec, "the step's counts have not begun")
+            none = self.rollout.spec.judged(last.state.step) is None
+            why = "no step before it is judged" if none else "the step's counts have not begun"
+            verdict = blind(self.rollout.spec, why)
         else:
             verdict = self._judge(progress, last.state, now)
         happening = Judged(verdict)
@@ -126,10 +134,10 @@ class Controller:
     def _allocate(self, last: Event, now: float) -> Event:
         """An `ab` step may give the candidate another share, by what was proven of it."""
         state = last.state
-        if not self._analysis.allocates(state.step) or state.phase is not Phase.PROGRESSING or state.paused_at:
+        if not self._analysis.allocates(state.step) or state.phase is not Phase.PROGRESSING or still(state):
             return last
-        progress = self._store.progress(self.rollout.id)
-        if progress is None or progress.index != state.step:
+        progress = self._progress(state)
+        if progress is None:
             return last
         moved = self._analysis.allocation(progress.evidence, last.state, progress.began, now)
         return self.record(last, moved, now) if moved else last
@@ -140,9 +148,9 @@ class Controller:
             before = progress.verdict
             # What was said of all is not what is said of the rest.
             if before.looks and not set(state.dropped) <= set(before.dropped):
-                before = self._analysis.verdict(progress.evidence, state.step, state.dropped)
+                before = self._analysis.verdict(progress.evidence, progress.index, state.dropped)
             return self._alive(before)
-        step = self.rollout.spec.steps[state.step]
+        step = self.rollout.spec.steps[progress.index]
         try:
             seen = self._source.measure()
         except (SourceDown, RouterDown) as error:
@@ -150,12 +158,12 @@ class Controller:
             self._store.save_progress(self.rollout.id, replace(progress, verdict=verdict))
             return verdict
         observed = self._observer.observe(
-            Span(state.step, progress.at, now, progress.began, progress.shares, progress.others)
+            Span(progress.index, progress.at, now, progress.began, progress.shares, progress.others)
         )
         progress, warm = progress.warmed(now, self._servers(), self.rollout.spec.warm_up, step)
         progress, look = progress.look(now, seen, observed, step)
         evidence = self._analysis.look(progress.evidence, replace(look, warm=warm))
-        verdict = self._alive(self._analysis.verdict(evidence, state.step, state.dropped))
+        verdict = self._alive(self._analysis.verdict(evidence, progress.index, state.dropped))
         progress = replace(progress, evidence=evidence, verdict=verdict)
         self._store.save_progress(self.rollout.id, progress, replace(look, warm=warm))
         return verdict

@@ -9,12 +9,15 @@ from typing import Literal, Self
 from pydantic import Field, ValidationInfo, model_validator
 
 from lockgate.monitoring.units import Seconds
+from lockgate.rollout import order
 from lockgate.rollout.gates import Disagreement, Gate, GateName, Mean, Query
 from lockgate.rollout.metrics import Metric, MetricName
 from lockgate.rollout.section import Section
 from lockgate.rollout.steps import (
     Ab,
     AbStep,
+    Approval,
+    ApprovalStep,
     Canary,
     CanaryStep,
     Hold,
@@ -23,6 +26,7 @@ from lockgate.rollout.steps import (
     Step,
     challengers,
     kind_of,
+    label,
     options,
     weight_of,
 )
@@ -33,6 +37,8 @@ __all__ = [
     "STORED",
     "Ab",
     "AbStep",
+    "Approval",
+    "ApprovalStep",
     "Canary",
     "CanaryStep",
     "Failover",
@@ -46,6 +52,7 @@ __all__ = [
     "WarmUp",
     "challengers",
     "kind_of",
+    "label",
     "options",
     "weight_of",
 ]
@@ -91,26 +98,8 @@ class RolloutSpec(Section):
     warm_up: WarmUp = Field(default=WarmUp(), description="Latencies that are left out of every latency gate.")
 
     @model_validator(mode="after")
-    def _rising(self) -> Self:
-        """Weights rise, so that no user is moved back from candidate to stable by a step."""
-        before = 0.0
-        for index, step in enumerate(self.steps):
-            if isinstance(step, ShadowStep):
-                continue
-            kind, arms = kind_of(step), len(challengers(step))
-            # As the router splits it.
-            weight = round(weight_of(step) * 100) // arms * arms if arms > 1 else weight_of(step) * 100
-            if not weight:
-                raise ValueError(
-                    f"steps[{index}].{kind}.weight: {weight_of(step):g} % is too little for {arms} challengers; the"
-                    " router splits traffic in steps of 0.01 %"
-                )
-            if weight < before or (weight == before and isinstance(step, CanaryStep)):
-                raise ValueError(
-                    f"steps[{index}].{kind}.weight: weights must rise from step to step; "
-                    f"{weight / 100:g} follows {before / 100:g}"
-                )
-            before = weight
+    def _in_order(self) -> Self:
+        order.check(self.steps)
         return self
 
     @model_validator(mode="after")
@@ -118,7 +107,7 @@ class RolloutSpec(Section):
         """The router knows ten-thousandths: less is nothing to it, and more than all but one is all."""
         if info.context == STORED:  # by an earlier version that rounded
             return self
-        for index, step in enumerate(self.steps):
+        for index, step in self.judged_steps:
             below = options(step)
             shares = {name: getattr(below, name, 0.0) for name in ("weight", "percent", "echo")}
             for name, value in shares.items():
@@ -129,21 +118,36 @@ class RolloutSpec(Section):
                     )
         return self
 
-    @model_validator(mode="after")
-    def _others_come_last(self) -> Self:
-        """The winner is promoted as it is: nothing could be asked of it afterwards that was asked of the candidate."""
-        for index, step in enumerate(self.steps[:-1]):
-            if len(challengers(step)) > 1:
-                raise ValueError(
-                    f"steps[{index}].ab.others: several challengers meet in the last step, whose winner is promoted;"
-                    " move this step to the end"
-                )
-        return self
+    def judged(self, index: int) -> int | None:
+        """The step whose routes and gates are in force in this one: an approval leaves both as they are before it.
+
+        None where nothing comes before it: stable answers everything, and nothing is judged.
+        """
+        return order.judged(self.steps, index)
+
+    @property
+    def judged_steps(self) -> tuple[tuple[int, Step], ...]:
+        """Every step that is no approval, with its index."""
+        return tuple((i, step) for i, step in enumerate(self.steps) if not isinstance(step, ApprovalStep))
+
+    def without_approvals(self) -> Self:
+        """For what foresees and rehearses: nobody can say what a person will, or when."""
+        return self.model_copy(update={"steps": tuple(step for _, step in self.judged_steps)})
+
+    def challengers_at(self, index: int) -> tuple[str, ...]:
+        """Who is tried in this step, by name; in an approval, who is in the step before it."""
+        judged = self.judged(index)
+        return ("candidate",) if judged is None else challengers(self.steps[judged])
 
     @property
     def challengers(self) -> tuple[str, ...]:
         """Everybody who is tried in some step, by name; the candidate first."""
-        return challengers(self.steps[-1])
+        return self.challengers_at(len(self.steps) - 1)
+
+    @property
+    def asks(self) -> bool:
+        """Whether people are asked in some step."""
+        return any(isinstance(step, ApprovalStep) for step in self.steps)
 
     @property
     def others(self) -> tuple[str, ...]:
@@ -209,11 +213,12 @@ class RolloutSpec(Section):
 
     def _check_guarded(self, gate: Mean) -> None:
         if self.others and self.metric(gate.of).promql:
+            last, _ = self.judged_steps[-1]
             raise ValueError(
-                f"steps[{len(self.steps) - 1}].ab.others: counters are read for stable and the candidate only, and a"
+                f"steps[{last}].ab.others: counters are read for stable and the candidate only, and a"
                 f" gate asks for {gate.of}; tell it by POST /feedback, or test one challenger"
             )
-        for index, step in enumerate(self.steps):
+        for index, step in self.judged_steps:
             asked = options(step)
             why = self.metric(gate.of).too_long(asked.timeout)
             if why and asked.until == "decided" and not isinstance(step, ShadowStep):

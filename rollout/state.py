@@ -11,7 +11,7 @@ from pydantic import Discriminator, TypeAdapter
 from lockgate.rollout.verdict import Verdict
 from lockgate.rollout.words import Phase
 
-Ending = Literal["", "gate", "undecided", "by_hand", "refused", "broken"]
+Ending = Literal["", "gate", "undecided", "by_hand", "refused", "broken", "rejected", "expired", "drift"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,20 @@ class State:
     """Challengers of an `ab` step with several that are out of it: stable answers their users."""
     winner: str = "candidate"
     """Which challenger is promoted."""
+    asked: str = ""
+    """Digest of the evidence that a person is asked to approve; empty while nobody is asked."""
+    expires_at: float = 0.0
+    """When what was asked is void."""
+    vouched: bool = False
+    """Whether only approvals count that the registry's server vouches for."""
+    approvals: tuple[str, ...] = ()
+    """Who approved what is asked now; empty names are people whom nobody knows."""
+    held: str = ""
+    """Why no step goes on although nobody paused: the inputs have drifted. A sentence."""
+    held_at: float = 0.0
+    """Since when."""
+    drift_accepted: bool = False
+    """A person let the rollout go on in spite of drift."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +82,8 @@ class Commanded:
     comment: str = ""
     variant: str = ""
     """Of `promote`, where there are several challengers; the candidate by default."""
+    break_glass: bool = False
+    """Of `promote`: without the approvals that the spec asks for."""
     kind: Literal["commanded"] = "commanded"
 
 
@@ -102,6 +118,58 @@ class Dropped:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """A person is asked to approve, in an approval step."""
+
+    digest: str
+    """Of the evidence that they see."""
+    artifact: str
+    """Digest of what would be promoted."""
+    expires_at: float
+    vouched: bool = False
+    """Whether the registry's server knows people: then an approval that it does not vouch for is none."""
+    kind: Literal["asked"] = "asked"
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A person approved or rejected what was asked."""
+
+    approved: bool
+    by: str
+    """Empty where nobody knows."""
+    comment: str = ""
+    digest: str = ""
+    """Of the evidence that was decided on."""
+    verified: bool = False
+    """Whether the registry's server vouches for who it was."""
+    via: Literal["mlflow", "cli"] = "mlflow"
+    said_at: float = 0.0
+    """When, by the clock of who took it; unix seconds."""
+    kind: Literal["decided"] = "decided"
+
+
+@dataclass(frozen=True, slots=True)
+class Voided:
+    """What was asked, and every approval of it, no longer holds: it is not what would be promoted."""
+
+    reason: str
+    kind: Literal["voided"] = "voided"
+
+
+@dataclass(frozen=True, slots=True)
+class Drifted:
+    """Live inputs are, or are no longer, distributed differently from the reference. Nobody is to blame."""
+
+    drifting: bool
+    reason: str
+    action: Literal["hold", "alert", "rollback"] = "hold"
+    share: float = 0.0
+    """Of the inputs that drift."""
+    kind: Literal["drifted"] = "drifted"
+
+
+@dataclass(frozen=True, slots=True)
 class Settled:
     """What the phase asks for is done and verified: traffic, and the alias where it had to move."""
 
@@ -109,7 +177,8 @@ class Settled:
 
 
 Happening = Annotated[
-    Opened | Built | Judged | Allocated | Dropped | Commanded | Broke | Settled, Discriminator("kind")
+    Opened | Built | Judged | Allocated | Dropped | Asked | Decided | Voided | Drifted | Commanded | Broke | Settled,
+    Discriminator("kind"),
 ]
 
 HAPPENING: TypeAdapter[Happening] = TypeAdapter(Happening)

@@ -140,6 +140,25 @@ class Ab(_Lasting):
         return ("candidate", *self.others)
 
 
+class Approval(Section):
+    """A person looks at the evidence and lets the rollout go on, or not.
+
+    Traffic stays as the step before has left it, and its gates go on judging.
+    """
+
+    role: str = Field(
+        default="",
+        max_length=100,
+        description="Who may approve, by a role of the MLflow server; whoever may edit the version, by default.",
+    )
+    required: int = Field(default=1, ge=1, le=9, description="Approvals, by as many people.")
+    not_author: bool = Field(default=True, description="Nobody approves a version that they registered themselves.")
+    expires: Seconds = Field(default=86_400.0, gt=0, description="What was asked is void after this time.")
+    on_expiry: Literal["rollback", "renew"] = Field(
+        default="rollback", description="`rollback`, or `renew`: ask again, with the evidence as it is by then."
+    )
+
+
 class ShadowStep(Section):
     """A step that only watches."""
 
@@ -158,14 +177,25 @@ class AbStep(Section):
     ab: Ab = Field(description="Users are split between both sides, until it is proven which does better.")
 
 
-_STEPS: dict[str, type[Section]] = {"shadow": ShadowStep, "canary": CanaryStep, "ab": AbStep}
+class ApprovalStep(Section):
+    """A step that waits for a person."""
+
+    approval: Approval = Field(description="A person approves or rejects on the version's page in MLflow.")
+
+
+_STEPS: dict[str, type[Section]] = {
+    "shadow": ShadowStep,
+    "canary": CanaryStep,
+    "approval": ApprovalStep,
+    "ab": AbStep,
+}
 _KINDS = tuple(_STEPS)
 
 
 def _one_kind(value: object) -> object:
     """A mapping with exactly one key says what step it is; everything else gets a sentence of its own."""
     if not isinstance(value, dict):
-        if isinstance(value, ShadowStep | CanaryStep | AbStep):
+        if isinstance(value, ShadowStep | CanaryStep | ApprovalStep | AbStep):
             return value
         raise ValueError("a step is a mapping with one key, like `canary: {weight: 5}`")
     known = [key for key in value if key in _KINDS]
@@ -174,7 +204,7 @@ def _one_kind(value: object) -> object:
     if strange := [str(key) for key in value if key not in _KINDS]:
         raise ValueError(_strange_kind(strange, known))
     if not known:
-        raise ValueError("an empty step; write shadow, canary or ab, like `canary: {weight: 5}`")
+        raise ValueError("an empty step; write shadow, canary, approval or ab, like `canary: {weight: 5}`")
     return value
 
 
@@ -183,7 +213,7 @@ def _strange_kind(strange: list[str], known: list[str]) -> str:
         return f"{', '.join(strange)} beside {known[0]}; indent its fields so that they stand below {known[0]}"
     near = get_close_matches(strange[0], _KINDS, n=1)
     question = f"; did you mean {near[0]!r}?" if near else ""
-    return f"unknown step {strange[0]!r}; this version knows shadow, canary and ab{question}"
+    return f"unknown step {strange[0]!r}; this version knows shadow, canary, approval and ab{question}"
 
 
 def _kind(value: object) -> str:
@@ -194,15 +224,20 @@ def _kind(value: object) -> str:
 
 
 Step = Annotated[
-    Annotated[ShadowStep, Tag("shadow")] | Annotated[CanaryStep, Tag("canary")] | Annotated[AbStep, Tag("ab")],
+    Annotated[ShadowStep, Tag("shadow")]
+    | Annotated[CanaryStep, Tag("canary")]
+    | Annotated[ApprovalStep, Tag("approval")]
+    | Annotated[AbStep, Tag("ab")],
     Discriminator(_kind),
     BeforeValidator(_one_kind),
 ]
 
 
 def options(step: Step) -> Shadow | Canary | Ab:
-    """What stands below the step's one key."""
+    """What stands below the step's one key. Raises `TypeError` of an approval: nothing in it is judged by itself."""
     match step:
+        case ApprovalStep():
+            raise TypeError("an approval step is judged as the step before it; see RolloutSpec.judged")
         case ShadowStep():
             return step.shadow
         case CanaryStep():
@@ -222,6 +257,17 @@ def challengers(step: Step) -> tuple[str, ...]:
 
 
 def weight_of(step: Step) -> float:
-    """Percent of the live requests that the candidate answers."""
+    """Percent of the live requests that the candidate answers. Raises `TypeError` of an approval, like `options`."""
     below = options(step)
     return 0.0 if isinstance(below, Shadow) else below.weight
+
+
+def label(step: Step) -> str:
+    """The step in a few words, for people."""
+    match step:
+        case ApprovalStep():
+            return f"approval by {step.approval.role}" if step.approval.role else "approval"
+        case ShadowStep():
+            return f"shadow {step.shadow.percent:g} %"
+        case CanaryStep() | AbStep():
+            return f"{kind_of(step)} {weight_of(step):g} %"

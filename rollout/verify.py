@@ -59,7 +59,7 @@ def verify(spec: RolloutSpec, events: Sequence[Event], looks: Iterable[Look]) ->
             if evidence.looks < verdict.looks:
                 wrong.append(f"made of {verdict.looks} looks, and the log has {evidence.looks}")
             else:
-                step = evidence.step if evidence.step is not None else state.step
+                step = evidence.step if evidence.step is not None else spec.judged(before.step) or 0
                 wrong.extend(_differences(analysis.verdict(evidence, step, before.dropped), verdict))
         yield Check(event.sequence, event.at, event.happening.kind, verdict, tuple(wrong))
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from lockgate.monitoring.units import seconds_text
-from lockgate.rollout.advance import label
 from lockgate.rollout.analysis.batch import Batch
 from lockgate.rollout.analysis.forecast_ab import AbForecast, ab_test, foresee
 from lockgate.rollout.analysis.forecast_ab_changes import AbSearch, ab_changes
@@ -19,7 +18,7 @@ from lockgate.rollout.analysis.forecast_traffic import Draws, Traffic, equal, sp
 from lockgate.rollout.analysis.forecast_trial import Ended, Expected, Trial, Watch, expected, unforeseen
 from lockgate.rollout.gates import Mean
 from lockgate.rollout.profile import PROFILES
-from lockgate.rollout.spec import RolloutSpec, options
+from lockgate.rollout.spec import RolloutSpec, label, options
 
 ROLLOUTS = 200
 CERTAIN = 0.9
@@ -113,7 +112,8 @@ class _At:
 
 
 def forecast(spec: RolloutSpec, traffic: Traffic, *, rollouts: int = ROLLOUTS, seed: int = 1) -> Forecast:
-    """Of independent requests at a constant rate; the same seed gives the same forecast."""
+    """Of independent requests at a constant rate; the same seed gives the same forecast. Approvals are left out."""
+    spec = spec.without_approvals()
     rng = np.random.default_rng(seed)
     batch = Batch(spec, rollouts)
     watch = Watch(spec, batch, Draws(traffic, equal(traffic, rollouts), rng))
@@ -127,7 +127,11 @@ def forecast(spec: RolloutSpec, traffic: Traffic, *, rollouts: int = ROLLOUTS, s
 
 
 def seconds_needed(spec: RolloutSpec, traffic: Traffic, *, rollouts: int = ROLLOUTS, seed: int = 1) -> float:
-    """For all steps, in nine of ten rollouts of an equal candidate; a step that cannot decide takes its timeout."""
+    """For all steps, in nine of ten rollouts of an equal candidate; a step that cannot decide takes its timeout.
+
+    Nobody knows how long people take: approvals take no time.
+    """
+    spec = spec.without_approvals()
     draws = Draws(traffic, equal(traffic, rollouts), np.random.default_rng(seed))
     watch, seconds = Watch(spec, Batch(spec, rollouts), draws), 0.0
     for index, step in enumerate(spec.steps):

@@ -35,6 +35,7 @@ class Terms:
     votes: int
     """Gates that share alpha, of every challenger: all but queries, which are not statistics."""
     steps: int
+    """Those that are judged: an approval goes on with what the step before it has proven."""
     echoes: bool = True
     """Whether stable answers some requests twice, so that its own noise becomes known."""
 
@@ -57,7 +58,7 @@ class Terms:
 def terms_of(spec: RolloutSpec) -> Terms:
     votes = sum(not isinstance(gate, Query) for gate in spec.gates.values()) * len(spec.challengers)
     echoes = any(isinstance(step, ShadowStep) and step.shadow.echo for step in spec.steps)
-    return Terms(PROFILES[spec.profile], max(1, votes), len(spec.steps), echoes)
+    return Terms(PROFILES[spec.profile], max(1, votes), len(spec.judged_steps), echoes)
 
 
 def at_the_step(harm: Bets, terms: Terms) -> Bets:

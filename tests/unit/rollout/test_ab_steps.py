@@ -46,9 +46,11 @@ class Users(Observer):
     lost: float = 0.0
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(7))
     shares: list[tuple[tuple[float, float], ...]] = field(default_factory=list)
+    steps: list[int] = field(default_factory=list)
 
     def observe(self, span: Span) -> Observed:
         self.shares.append(span.shares)
+        self.steps.append(span.step)
         share = span.shares[-1][1]
         mine = int(self.rng.binomial(self.each_look, share * (1 - self.lost)))
         theirs = self.each_look - mine
@@ -90,8 +92,8 @@ DriveOf = Callable[..., Drive]
 
 @pytest.fixture
 def drive_of(memory: Store, rollout_of: Any, begin: Any, plane: Plane, spec_of: SpecOf) -> DriveOf:
-    def make(users: Users, **ab: object) -> Drive:
-        rollout = rollout_of(spec_of({"canary": {"weight": 20}}, {"ab": AB | ab}, profile="default"))
+    def make(users: Users, *after: dict[str, Any], **ab: object) -> Drive:
+        rollout = rollout_of(spec_of({"canary": {"weight": 20}}, {"ab": AB | ab}, *after, profile="default"))
         begin(memory, rollout, 0.0)
         return Drive(memory, rollout, plane, users)
 
@@ -207,6 +209,21 @@ class TestThompson:
         shares = drive.users.shares[-1]
         assert [share for _, share in shares] == [0.5, *(m.happening.weight / WHOLE for m in moves)]  # type: ignore[union-attr]
         assert [at for at, _ in shares] == sorted(at for at, _ in shares)
+
+    def test_in_the_approval_after_it_the_share_stays(self, drive_of: DriveOf) -> None:
+        drive = drive_of(Users(0.10, 0.112), {"approval": {"expires": "30d"}}, allocation="thompson")
+        event = drive.until(lambda event: event.state.phase is Phase.WAITING)
+        share = event.state.weight
+        assert share is not None
+        assert share > 5000
+        asked, looks = drive.now, len(drive.users.shares)
+        drive.until(lambda _: drive.now > asked + 7 * 86_400, ticks=2000)
+        assert drive.plane.router.serves.weight == share
+        assert len(drive.users.shares) > looks + 100
+        assert drive.users.shares[-1][-1][1] == share / WHOLE
+        assert drive.users.shares[-1] == drive.users.shares[looks]
+        assert set(drive.users.steps[looks:]) == {1}  # their ledger is that of the test
+        assert holds(drive)
 
     def test_stable_keeps_a_fifth_of_its_share(self, drive_of: DriveOf) -> None:
         drive = drive_of(Users(0.30, 0.10), allocation="thompson", minimum_effect="1%")

@@ -18,8 +18,9 @@ from lockgate.rollout.advance import fold
 from lockgate.rollout.controller import LEASE, Controller
 from lockgate.rollout.errors import Fenced, RouterDown, RouterRefused
 from lockgate.rollout.spec import RolloutSpec
-from lockgate.rollout.state import Broke, Commanded, Judged, Settled
+from lockgate.rollout.state import Asked, Broke, Commanded, Decided, Judged, Settled, State
 from lockgate.rollout.store import Event, Rollout, Store
+from lockgate.rollout.verify import verify
 from lockgate.rollout.words import WHOLE, Endpoint, Outcome, Phase, Routes
 
 SpecOf = Callable[..., RolloutSpec]
@@ -426,6 +427,13 @@ class Killer:
         return counted
 
 
+def asked_or_decided(state: State) -> Asked | Decided:
+    """What comes next in an approval step."""
+    if not state.asked:
+        return Asked("d", "a", 1e9)
+    return Decided(approved=True, by="ada", digest=state.asked)
+
+
 def killed_once(drive: Drive, killer: Killer, owner: str) -> bool:
     """Drive to the end with the killer about, a fresh controller following one that died; was one killed?"""
     plane, killed = drive.plane, False
@@ -434,6 +442,8 @@ def killed_once(drive: Drive, killer: Killer, owner: str) -> bool:
     for _ in range(40):
         try:
             event = drive.tick(owner=owner if killed else "me")
+            if event.state.phase is Phase.WAITING:
+                drive.controller.record(event, asked_or_decided(event.state), drive.now)
             if event.state.phase is Phase.PROMOTING:
                 drive.controller.record(event, Settled(), drive.now)
         except Crash:
@@ -447,23 +457,44 @@ def killed_once(drive: Drive, killer: Killer, owner: str) -> bool:
     raise AssertionError(f"killed at call {killer.at}: {drive.last.state}")
 
 
+APPROVED = [
+    (Phase.PROGRESSING, 0),
+    (Phase.PROGRESSING, 1),
+    (Phase.WAITING, 2),
+    (Phase.WAITING, 2),
+    (Phase.PROGRESSING, 3),
+    (Phase.PROMOTING, 3),
+]
+"""The same with a person who is asked, and approves, before the last step."""
+
+
 @pytest.mark.parametrize("owner", ["me", "the next one"])
 @pytest.mark.parametrize("moment", ["before", "after"])
-def test_killed_at_any_call_the_next_controller_goes_on(
-    moment: str, owner: str, new_plane: Callable[[], Plane], rollout_of: RolloutOf, begin: Begin
+@pytest.mark.parametrize("steps", [HEALTHY, APPROVED], ids=["judged", "approved"])
+def test_killed_at_any_call_the_next_controller_goes_on(  # noqa: PLR0913, PLR0917 - pytest passes them
+    moment: str,
+    owner: str,
+    steps: list[tuple[Phase, int]],
+    new_plane: Callable[[], Plane],
+    rollout_of: RolloutOf,
+    begin: Begin,
+    spec_of: SpecOf,
 ) -> None:
-    calls = 0
+    calls, row = 0, [{"shadow": {"percent": 100}}, {"canary": {"weight": 5}}, {"canary": {"weight": 25}}]
+    if steps is APPROVED:
+        row.insert(2, {"approval": {}})
     for k in count(1):
         with closing(Store("sqlite://")) as store:
-            rollout, plane = rollout_of(), new_plane()
+            rollout, plane = rollout_of(spec_of(*row)), new_plane()
             begin(store, rollout, 0.0)
             drive = Drive(store, rollout, plane)
             killed = killed_once(drive, Killer(k, moment == "after"), owner)
-            assert drive.steps() == [*HEALTHY, (Phase.SUCCEEDED, 2)], f"killed at call {k}"
+            assert drive.steps() == [*steps, (Phase.SUCCEEDED, len(row) - 1)], f"killed at call {k}"
             assert drive.shares() == [*SHARES, (0, 0)], f"killed at call {k}"
             assert plane.router.serves == Routes(plane.sides["candidate"], salt=rollout.id)
             log = store.events(rollout.id)
             assert fold(rollout.spec, [(e.at, e.happening) for e in log]) == log[-1].state
+            assert not [check for check in verify(rollout.spec, log, store.looks(rollout.id)) if check.wrong]
         if not killed:
             break
         calls = k

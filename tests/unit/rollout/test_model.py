@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -19,7 +19,19 @@ from hypothesis.stateful import (
 from lockgate.rollout.advance import advance, fold, routes
 from lockgate.rollout.errors import AlreadyOpen, Fenced, NotNow
 from lockgate.rollout.spec import RolloutSpec
-from lockgate.rollout.state import Broke, Built, Commanded, Happening, Judged, Settled, State
+from lockgate.rollout.state import (
+    Asked,
+    Broke,
+    Built,
+    Commanded,
+    Decided,
+    Drifted,
+    Happening,
+    Judged,
+    Settled,
+    State,
+    Voided,
+)
 from lockgate.rollout.store import Event, Rollout, Store
 from lockgate.rollout.verdict import Verdict
 from lockgate.rollout.words import WHOLE, Endpoint, Outcome, Phase
@@ -29,7 +41,9 @@ SPEC = RolloutSpec.model_validate(
         "steps": [
             {"shadow": {"timeout": "10m"}},
             {"canary": {"weight": 5, "until": "held", "hold": {"duration": "30s"}, "on_timeout": "hold"}},
+            {"approval": {"required": 2, "expires": "1h", "on_expiry": "renew"}},
             {"canary": {"weight": 25, "timeout": "10m"}},
+            {"approval": {"expires": "1h"}},
         ],
         "gates": {"errors": {"metric": "error_rate"}},
     }
@@ -41,15 +55,19 @@ ENOUGH = 100
 ARROWS = {
     Phase.BUILDING: {Phase.PROGRESSING, Phase.FAILED},
     Phase.PROGRESSING: {Phase.WAITING, Phase.PROMOTING, Phase.ROLLING_BACK},
-    Phase.WAITING: {Phase.PROMOTING, Phase.ROLLING_BACK},
+    Phase.WAITING: {Phase.PROGRESSING, Phase.PROMOTING, Phase.ROLLING_BACK},
     Phase.PROMOTING: {Phase.SUCCEEDED, Phase.ROLLING_BACK},
     Phase.ROLLING_BACK: {Phase.ROLLED_BACK},
 }
 """As drawn atop advance.py; every phase may also stay."""
 
+APPROVALS = {2: 2, 4: 1}
+"""How many, by step."""
+
 NAMES = st.sampled_from(["one", "other"])
 FRESH = st.sampled_from([True, True, False])
 """Has the driver looked at the log just now?"""
+PEOPLE, DIGESTS = st.sampled_from(["ada", "bob", ""]), st.sampled_from(["one", "one", "other", ""])
 COMMANDS = st.sampled_from(["pause", "resume", "resume", "promote", "pause", "resume", "resume", "abort"])
 
 
@@ -60,6 +78,7 @@ Moves = list[tuple[Event, Event]]
 class Model(RuleBasedStateMachine):
     reached: ClassVar[set[Phase]] = set()
     fenced: ClassVar[int] = 0
+    approved: ClassVar[int] = 0
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,10 +91,12 @@ class Model(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.store.close()
 
-    @initialize()
-    def the_first_begins_its_steps(self) -> None:
+    @initialize(step=st.integers(0, 4))
+    def the_first_has_come_to_some_step(self, step: int) -> None:
         self.open_another()
         self.built("one", fresh=True)
+        for index in range(step):
+            self.two_people_approve_within_the_hour("one") if index in APPROVALS else self.passes_after_a_minute("one")
 
     @rule()
     def open_another(self) -> None:
@@ -143,6 +164,28 @@ class Model(RuleBasedStateMachine):
     def a_person_says(self, driver: str, command: str, *, fresh: bool) -> None:
         self.happens(driver, Commanded(command, "ada"), fresh=fresh)  # type: ignore[arg-type]
 
+    @rule(driver=NAMES, fresh=FRESH)
+    def a_person_breaks_the_glass(self, driver: str, *, fresh: bool) -> None:
+        self.happens(driver, Commanded("promote", "ada", "it burns", break_glass=True), fresh=fresh)
+
+    @rule(driver=NAMES, drifting=st.booleans(), action=st.sampled_from(["hold", "hold", "alert", "rollback"]))
+    def inputs_drift(self, driver: str, action: Literal["hold", "alert", "rollback"], *, drifting: bool) -> None:
+        self.happens(driver, Drifted(drifting, "x drifts", action), fresh=True)
+
+    @rule(driver=NAMES, what=st.sampled_from([Voided("changed"), Asked("one", "a", 1.0)]), fresh=FRESH)
+    def it_is_asked(self, driver: str, what: Happening, *, fresh: bool) -> None:
+        self.happens(driver, what, fresh=fresh)
+
+    @rule(driver=NAMES, by=PEOPLE, approved=st.sampled_from([True, True, True, False]), digest=DIGESTS, fresh=FRESH)
+    def a_person_decides(self, driver: str, by: str, digest: str, *, approved: bool, fresh: bool) -> None:
+        self.happens(driver, Decided(approved, by, digest=digest), fresh=fresh)
+
+    @rule(driver=NAMES)
+    def two_people_approve_within_the_hour(self, driver: str) -> None:
+        self.happens(driver, Asked("one", "a", self.now + 3600.0), fresh=True)
+        for by in ("ada", "bob"):
+            self.happens(driver, Decided(approved=True, by=by, digest="one"), fresh=True)
+
     @rule(driver=NAMES, what=st.sampled_from([Settled(), Settled(), Settled(), Broke("replicas died")]), fresh=FRESH)
     def ends(self, driver: str, what: Happening, *, fresh: bool) -> None:
         self.happens(driver, what, fresh=fresh)
@@ -195,10 +238,17 @@ class Model(RuleBasedStateMachine):
             promoted = b.state.phase is Phase.PROMOTING is not a.state.phase
             if promoted and isinstance(b.happening, Commanded):
                 assert b.happening.command == "promote"
+                assert b.happening.break_glass  # the last step is an approval: no other word goes past it
             elif promoted or b.state.step > a.state.step:
-                assert self.may_go_on(a.state, b.happening)
+                assert not a.state.held
+                assert a.state.paused_at is None
+                if a.state.step in APPROVALS:
+                    assert self.is_approved(a.state, b.happening)
+                else:
+                    assert self.may_go_on(a.state, b.happening)
                 passed.add(a.state.step)
-                assert not promoted or passed == {0, 1, 2}
+                assert not promoted or passed == {0, 1, 2, 3, 4}
+                Model.approved += promoted
 
     def the_weight_rises_only_with_the_step_and_never_after_a_fail(self, moves: Moves) -> None:
         failed = False
@@ -213,9 +263,20 @@ class Model(RuleBasedStateMachine):
     def may_go_on(state: State, happening: Happening) -> bool:
         assert isinstance(happening, Judged)
         assert state.phase is Phase.PROGRESSING
-        assert state.paused_at is None
         allowed = {Outcome.PASS, Outcome.UNDECIDED} if state.step == 1 else {Outcome.PASS}
         return happening.verdict.outcome in allowed and happening.verdict.requests >= ENOUGH
+
+    @staticmethod
+    def is_approved(state: State, happening: Happening) -> bool:
+        """By as many people as it takes, of what is asked; perhaps while it was held."""
+        names = set(state.approvals)
+        if isinstance(happening, Decided):
+            assert happening.approved
+            assert happening.digest == state.asked
+            names.add(happening.by)
+        else:
+            assert isinstance(happening, Judged)
+        return bool(state.asked) and len(names) >= APPROVALS[state.step]
 
     @staticmethod
     def weight(state: State) -> int:
@@ -225,9 +286,10 @@ class Model(RuleBasedStateMachine):
 
 
 def test_what_always_holds() -> None:
-    Model.reached, Model.fenced = set(), 0
+    Model.reached, Model.fenced, Model.approved = set(), 0, 0
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         Model, settings=settings(max_examples=100, stateful_step_count=40, deadline=None, derandomize=True)
     )
     assert {Phase.WAITING, Phase.PROMOTING, Phase.ROLLED_BACK} <= Model.reached
     assert Model.fenced > 50
+    assert Model.approved

@@ -17,6 +17,7 @@ from lockgate.rollout.ports import Observed, Observer, Span, Users
 from lockgate.rollout.spec import RolloutSpec
 from lockgate.rollout.state import Commanded, Dropped, Judged, State
 from lockgate.rollout.store import Event, Rollout, Store
+from lockgate.rollout.tables import progress as progress_table
 from lockgate.rollout.verify import verify
 from lockgate.rollout.words import Endpoint, Other, Outcome, Phase, Routes
 
@@ -85,9 +86,10 @@ class Drive:
 
 @pytest.fixture
 def drive_of(memory: Store, rollout_of: Any, begin: Any, plane: Plane, spec_of: SpecOf) -> Callable[..., Drive]:
-    def make(chances: dict[str, float], **ab: object) -> Drive:
+    def make(chances: dict[str, float], *after: dict[str, Any], **ab: object) -> Drive:
         gates = {"errors": {"metric": "error_rate", "margin": "1%"}}
-        rollout = rollout_of(spec_of({"canary": {"weight": 20}}, {"ab": AB | ab}, gates=gates, profile="default"))
+        steps = {"canary": {"weight": 20}}, {"ab": AB | ab}, *after
+        rollout = rollout_of(spec_of(*steps, gates=gates, profile="default"))
         begin(memory, rollout, 0.0)
         return Drive(memory, rollout, plane, People(chances))
 
@@ -136,6 +138,42 @@ def test_the_best_of_those_that_are_better_is_promoted(drive_of: Callable[..., D
     assert set(event.happening.verdict.others) == {"small", "big"}
     assert drive.plane.router.serves.candidate == SIDES["small"]
     assert drive.holds()
+
+
+def test_people_are_asked_for_the_best_one_while_the_test_goes_on(drive_of: Callable[..., Drive]) -> None:
+    drive = drive_of({"stable": 0.10, "candidate": 0.15, "small": 0.20, "big": 0.13}, {"approval": {}})
+    event = drive.until(lambda event: event.state.phase is Phase.WAITING)
+    assert (event.state.step, event.state.winner) == (2, "small")
+    served, looks = drive.plane.router.serves, len(list(drive.store.looks(drive.rollout.id)))
+    drive.until(lambda _: len(list(drive.store.looks(drive.rollout.id))) >= looks + 5)
+    assert drive.plane.router.serves == served
+    last = list(drive.store.looks(drive.rollout.id))[-1]
+    assert (last.step, set(last.others)) == (1, {"small", "big"})
+    assert last.others["small"].rewards
+    drive.people.chances["small"] = 0.0  # nobody likes it any more: what was asked for is not what it was
+    event = drive.until(ended)
+    assert (event.state.phase, event.state.ending) == (Phase.ROLLING_BACK, "gate")
+    assert event.state.reason.startswith("small, which was to be approved, failed: ab: fail")
+    assert drive.holds()
+
+
+def test_how_users_were_split_while_people_were_asked_is_in_the_log(drive_of: Callable[..., Drive]) -> None:
+    drive = drive_of({"stable": 0.10, "candidate": 0.15, "small": 0.20, "big": 0.13}, {"approval": {"expires": "7d"}})
+    drive.until(lambda event: event.state.phase is Phase.WAITING)
+    drive.now += TICK
+    drive.store.append(drive.rollout, drive.store.last(drive.rollout.id), Dropped("big", "it died"), drive.now)
+    drive.now -= TICK  # the tick that applies it comes in the same moment
+    drive.until(lambda _: True, ticks=1)
+    before = drive.store.progress(drive.rollout.id)
+    with drive.store._engine.begin() as db:
+        db.execute(progress_table.delete())
+    drive.until(lambda _: drive.store.progress(drive.rollout.id) is not None)
+    after = drive.store.progress(drive.rollout.id)
+    assert before is not None
+    assert after is not None
+    assert (after.index, after.began) == (before.index, before.began)
+    assert (after.shares, after.others) == (before.shares, before.others)
+    assert len(after.others["big"]) == 2
 
 
 def test_one_that_does_worse_is_dropped_and_the_test_goes_on(drive_of: Callable[..., Drive]) -> None:

@@ -222,3 +222,10 @@ def test_latencies_have_the_quantiles_that_were_given() -> None:
     slow = Traffic(1.0, 0.0, EDGES, tuple(slowed(it, np.array([2.0]))[0])).histogram()
     assert slow.quantile(0.99) == pytest.approx(40, rel=0.05)
     assert sum(it.shares) == pytest.approx(1)
+
+
+def test_approvals_take_no_traffic_and_no_alpha() -> None:
+    asked = {"approval": {"required": 2}}
+    with_people, without = spec_of(asked, canary(5), asked, canary(50), asked), spec_of(canary(5), canary(50))
+    assert forecast(with_people, traffic(100), rollouts=20) == forecast(without, traffic(100), rollouts=20)
+    assert seconds_needed(with_people, traffic(100), rollouts=20) == seconds_needed(without, traffic(100), rollouts=20)
