@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from lockgate.flows import builds
+from lockgate.flows import builds, drift
 from lockgate.flows.home import Home, home
 from lockgate.flows.spec import Spec
 from lockgate.registry.errors import RegistryError
@@ -32,7 +32,8 @@ def build(spec: Spec, version: ModelVersion, where: Home, say: Callable[[str], N
 
     Raises the `RegistryError` or `ServiceError` that the process met.
     """
-    if found := builds.known(spec, version, where):
+    found = builds.known(spec, version, where)
+    if found and drift.is_kept(where, spec, found.bento.digest):
         return found
     request = json.dumps({"spec": spec.document, "version": asdict(version)})
     worker = subprocess.Popen(
@@ -98,6 +99,8 @@ def _work(document: dict[str, Any], version: ModelVersion, say: Callable[[str], 
     chosen = require(found, fetched)
     say(f"packaging {version}: {compiled.sentence(found)}")
     bento = package(fetched, found, name=spec.name, spec=spec.service, spec_hash=spec.service_digest)
+    if why := drift.keep(where, bento.digest, fetched, spec, registry.training_file):
+        say(f"live inputs will not be compared with a reference: {why}")
     return Build(bento, chosen.parity, found.rows)
 
 

@@ -15,18 +15,22 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
-from lockgate.flows import report
+from lockgate.flows import announced, history, report
+from lockgate.flows.approval.desk import Desk
+from lockgate.flows.approval.evidence import DRIFT
+from lockgate.flows.approval.words import plain
+from lockgate.flows.drift_watch import DriftWatch
 from lockgate.flows.observer import Observation
 from lockgate.flows.outbox import Outbox
 from lockgate.flows.release import bento_of, tidy
 from lockgate.flows.rewards import Places, Rewards
 from lockgate.flows.world import World
+from lockgate.monitoring.drift.words import Comparison
 from lockgate.registry.errors import Conflict, NoSuchVersion, RegistryError
 from lockgate.rollout.controller import Controller
-from lockgate.rollout.errors import Fenced, RouterError, StoreDown
+from lockgate.rollout.errors import Fenced, NotNow, RouterError, StoreDown
 from lockgate.rollout.progress import Progress
-from lockgate.rollout.spec import challengers
-from lockgate.rollout.state import Broke, Dropped, Settled, State
+from lockgate.rollout.state import Broke, Drifted, Dropped, Happening, Settled, State
 from lockgate.rollout.store import Event, Rollout
 from lockgate.rollout.words import Phase
 from lockgate.services.errors import NotReady
@@ -34,6 +38,8 @@ from lockgate.services.words import Bento
 
 _LOG = logging.getLogger("lockgate.drive")
 TICK = 1.0
+_TO_CATCH_UP = 10.0
+"""Seconds for reading the page of a rollout that nobody drove: less than the lease."""
 _DEATHS = 3
 """Of a candidate's replicas in one drive, before it is given up."""
 
@@ -88,7 +94,8 @@ def drive(world: World, rollout: Rollout, me: str, watch: Watcher, *, outbox: Ou
     Raises `Fenced` when another driver took the rollout.
     """
     facts = world.store.last(rollout.id).state.facts  # what was built does not change any more
-    healer = Healer(world, facts)
+    healer, desk = Healer(world, facts), Desk(world, rollout)
+    drift = DriftWatch.of(world, rollout)
     with Outbox() if outbox is None else nullcontext(outbox) as out:
         try:
             name = world.spec.name
@@ -97,9 +104,12 @@ def drive(world: World, rollout: Rollout, me: str, watch: Watcher, *, outbox: Ou
                 sources = world.source, seen
                 now = time.time
                 controller = Controller(rollout, world.store, world.router, sources, lambda: world.sides(facts), now)
-                return _loop(_Drive(world, rollout, controller, healer, out, seen, places), me, watch)
+                out.put("the open rollout in MLflow", partial(announced.opened, world, rollout))
+                return _loop(_Drive(world, rollout, controller, healer, out, seen, places, desk, drift), me, watch)
         finally:
             healer.join()
+            desk.join()
+            drift.close()
             world.feedback.join()
             world.store.release(rollout.id, me)
 
@@ -113,12 +123,17 @@ class _Drive:
     outbox: Outbox
     observation: Observation
     places: Places
+    desk: Desk
+    drift: DriftWatch
     noted: str = ""
     shown: list[dict[str, Any]] = field(default_factory=list)
     counted: dict[str, int] = field(default_factory=dict)
+    compared: Comparison | None = None
 
 
 def _loop(d: _Drive, me: str, watch: Watcher) -> State:
+    with suppress(StoreDown, Fenced, RouterError):  # the first turn meets it again
+        _catch_up(d, time.time())
     while True:
         started = time.monotonic()
         try:
@@ -140,6 +155,15 @@ def _loop(d: _Drive, me: str, watch: Watcher) -> State:
         time.sleep(max(0.0, TICK - (time.monotonic() - started)))
 
 
+def _catch_up(d: _Drive, now: float) -> None:
+    """What people decided in time while nobody drove comes before what has run out since."""
+    event = d.world.store.last(d.rollout.id)
+    if event.state.asked:
+        d.desk.look(event, now)
+        d.desk.join(_TO_CATCH_UP)
+        _said(d, event, now)
+
+
 def _restart(d: _Drive, error: RouterError) -> None:
     """Bring the router back with what it served last; while that fails, the next turn tries again."""
     _LOG.warning("the router does not do what it should: %s", error)
@@ -155,7 +179,7 @@ def _turn(d: _Drive, me: str) -> Event:
     if not before.phase.over:
         d.healer.look(before)
         d.world.feedback.look()
-    event = d.controller.tick(me, now)
+    event = _said(d, d.controller.tick(me, now), now)
     state = event.state
     if state.phase is Phase.PROMOTING and (ready := _move_alias(d, event)):
         event = ready
@@ -166,6 +190,31 @@ def _turn(d: _Drive, me: str) -> Event:
     return _give_up(d, event, now)
 
 
+def _said(d: _Drive, event: Event, now: float) -> Event:
+    """With what people decided since the last turn, and what became of the live inputs."""
+    came = d.desk.look(event, now)
+    if event.state.phase.stepping and (drifted := d.drift.look(now)):
+        came.append(drifted)
+    for happening in came:
+        try:
+            event = _recorded(d, event, happening, now)
+        except NotNow as error:  # it was decided on something that has changed meanwhile
+            _LOG.warning("%s", error)
+        if isinstance(happening, Drifted):
+            d.drift.told(happening)
+    if came:
+        d.controller.conform(event.state, now)
+    return event
+
+
+def _recorded(d: _Drive, event: Event, happening: Happening, now: float) -> Event:
+    """After a command that came in the same moment, too. Raises `Fenced` when somebody else goes on recording."""
+    try:
+        return d.controller.record(event, happening, now)
+    except Fenced:
+        return d.controller.record(d.world.store.last(d.rollout.id), happening, now)
+
+
 def _give_up(d: _Drive, event: Event, now: float) -> Event:
     """A challenger whose replicas do not stay up; with others beside it in the step, they go on without it."""
     for side in d.world.spec.rollout.challengers:
@@ -173,7 +222,7 @@ def _give_up(d: _Drive, event: Event, now: float) -> Event:
         if not state.phase.stepping or side in state.dropped or d.healer.deaths.get(side, 0) <= _DEATHS:
             continue
         why = f"{'the candidate' if side == 'candidate' else side}'s replicas died {_DEATHS} times"
-        several = len(challengers(d.rollout.spec.steps[state.step])) > 1
+        several = len(d.rollout.spec.challengers_at(state.step)) > 1
         if several or side == "candidate":
             event = d.controller.record(event, Dropped(side, why) if several else Broke(why), now)
     return event
@@ -186,6 +235,8 @@ def _move_alias(d: _Drive, event: Event) -> Event | None:
     winner = event.state.winner
     if not d.world.sides(event.state.facts)[winner]:
         return None  # its replicas are coming back; stable answers meanwhile
+    if (cleared := d.desk.cleared(event, time.time())) is not True:
+        return d.controller.record(event, cleared, time.time()) if cleared else None
     try:
         d.world.registry.assign(subject["model"], subject[winner], expected=expected)
     except (Conflict, NoSuchVersion) as error:
@@ -199,8 +250,18 @@ def _clear(d: _Drive) -> None:
     """Stop the side that lost, and close the rollout."""
     d.healer.join()
     tidy(d.world)
+    d.desk.close(d.world.store.last(d.rollout.id).state)
+    d.outbox.put("history in MLflow", partial(_record, d))
+    announced.over(d.world, d.rollout)
     d.places.forget()
     d.world.store.close_rollout(d.rollout.id, time.time())
+
+
+def _record(d: _Drive) -> None:
+    """The whole story of the model until now, kept with the version that was tried."""
+    subject, state = d.rollout.subject, d.world.store.last(d.rollout.id).state
+    version = d.world.registry.resolve(subject["model"], subject[state.winner])
+    d.world.registry.record(version, f"history-{d.rollout.id}", history.files(d.world.store, d.rollout))
 
 
 def _keep_notes(d: _Drive) -> None:
@@ -209,6 +270,9 @@ def _keep_notes(d: _Drive) -> None:
     if examples and examples != d.shown:
         d.world.store.note(d.rollout.id, report.DISAGREEMENTS, examples)
         d.shown = examples
+    if (compared := d.drift.last) and compared is not d.compared:
+        d.world.store.note(d.rollout.id, DRIFT, plain(asdict(compared)))
+        d.compared = compared
     if (feedback := d.observation.feedback) and feedback != d.counted:
         d.world.store.note(d.rollout.id, report.FEEDBACK, feedback)
         d.counted = feedback

@@ -77,14 +77,20 @@ def markdown(status: dict[str, Any], events: list[dict[str, Any]]) -> str:
     head = (
         f"# {status['rollout']}: {status['phase'].replace('_', ' ')}\n\n"
         f"{status['model']} version {status['stable_version']} → {status['candidate_version']}. {status['reason']}\n\n"
+        f"{_waits(status)}"
         "| time | event | phase | step | candidate's share | why |\n| --- | --- | --- | --- | --- | --- |\n"
     )
     rows = [
-        f"| {view.clock(e['at'])} | {e['what']} | {e['phase']} | {e['step']} | {e['weight_percent']:g} %"
-        f" | {_cell(e.get('comment') or e['reason'])} |"
+        f"| {view.clock(e['at'])} | {_cell(report.headline(e))} | {e['phase']} | {e['step']}"
+        f" | {e['weight_percent']:g} % | {_cell(e.get('comment') or e['reason'])} |"
         for e in events
     ]
     return head + "\n".join(rows) + "\n" + _disagreements(status["disagreements"])
+
+
+def _waits(status: dict[str, Any]) -> str:
+    said = " ".join(view.waits(status))
+    return f"{said[:1].upper()}{said[1:]}.\n\n" if said else ""
 
 
 def _disagreements(examples: list[dict[str, Any]]) -> str:

@@ -58,4 +58,4 @@ def code_of_end(state: State) -> Exit:
         return Exit.DONE
     if state.phase is Phase.FAILED:
         return Exit.REFUSED if state.ending == "refused" else Exit.ROLLED_BACK
-    return Exit.UNDECIDED if state.ending == "undecided" else Exit.ROLLED_BACK
+    return Exit.UNDECIDED if state.ending in {"undecided", "expired"} else Exit.ROLLED_BACK

@@ -84,7 +84,7 @@ def forecast(spec: Spec, given: Given, counted: Seen | None) -> dict[str, Any]:
 
     traffic, assumed = _traffic(spec, given, counted)
     latency = traffic.histogram()
-    found = of(spec.rollout, traffic)
+    found, steps = of(spec.rollout, traffic), spec.rollout.without_approvals().steps
     return {
         "traffic": {
             "rps": traffic.rps,
@@ -97,7 +97,7 @@ def forecast(spec: Spec, given: Given, counted: Seen | None) -> dict[str, Any]:
             "cvs": dict(given.users.cvs),
             "assumed": assumed,
         },
-        "steps": [_step(spec, given.users, *each) for each in zip(spec.rollout.steps, found.steps, strict=True)],
+        "steps": [_step(spec, given.users, *each) for each in zip(steps, found.steps, strict=True)],
         "decides": all(step.decides for step in found.steps),
         "alpha": found.alpha,
         "rolled_back": found.rolled_back,

@@ -3,6 +3,7 @@
 lockgate.db            the rollouts' event log, unless the URL says otherwise
 models/                downloaded model versions, by digest
 artifacts/             compiled models, by digest
+references/            profiles of what they were trained on
 <name>/router/         Envoy's files, logs and socket of one spec
 <name>/replicas/       that spec's replicas
 <name>/capture/        what they keep of the live traffic
@@ -28,6 +29,10 @@ class Home:
     @property
     def artifacts(self) -> Path:
         return self.root / "artifacts"
+
+    @property
+    def references(self) -> Path:
+        return self.root / "references"
 
     def router(self, name: str) -> Path:
         return self.root / name / "router"

@@ -51,6 +51,7 @@ rollout:
     - shadow: {{percent: 100, hold: {{min_requests: 500}}}}   # its answers are thrown away
     - canary: {{weight: 5, hold: {{min_requests: 1000}}}}
     - canary: {{weight: 25, hold: {{min_requests: 1000}}, timeout: 2h, on_timeout: hold}}
+    # - approval: {{expires: 24h}}      # here a person must approve, in MLflow; add role: NAME
     - canary: {{weight: 50, hold: {{min_requests: 1000}}}}
   gates:                            # judged all the time; one that fails rolls back
     errors: {{metric: error_rate, margin: 0.5%}}
@@ -60,6 +61,8 @@ rollout:
 
 monitoring:
   capture: {{sample: 100%, keep: 7d}} # what replicas keep of the traffic; 0% keeps nothing
+  # reference: {{artifact: reference.parquet}}   # training rows: live inputs are compared with them
+  # drift: {{every: 15m, window: 5000, threshold: 0.1, share: 30%, on_drift: hold}}   # hold, alert or rollback
 
 platform: {{kind: local}}
 """

@@ -11,33 +11,46 @@ import asyncio
 import logging
 import os
 import time
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from prefect import flow
+from prefect import flow, get_client
+from prefect.client.schemas import filters
+from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy, StateType
 from prefect.deployments import arun_deployment
 from prefect.types.entrypoint import EntrypointType
 
+from lockgate.flows.capture import alone
+from lockgate.flows.drift_check import check
 from lockgate.flows.evidence import Evidence
 from lockgate.flows.home import home
+from lockgate.flows.notify.notifier import Notifier
 from lockgate.flows.outbox import Outbox
 from lockgate.flows.release import owner, release
 from lockgate.flows.resume import resume
-from lockgate.flows.spec import load
+from lockgate.flows.spec import Spec, load
 from lockgate.flows.sweep import challenger, undriven
 from lockgate.flows.world import world
+from lockgate.monitoring.drift.errors import NoReference
 from lockgate.rollout.store import opened
 
 _LOG = logging.getLogger("lockgate.pipeline")
 _RETRY_SECONDS = 60
-"""Two sweeps within this time start the same driver, or the same release, once."""
+"""What a run has failed to start is started again after this time, and not before."""
+_UNDERWAY = 10
+"""Such times that a run which has not ended keeps others for the same from being started."""
+_WITHIN = 30.0
+"""Seconds for asking Prefect for a sweep."""
 
 
 @flow(name="release", flow_run_name="release {spec}")
 async def release_flow(spec: str) -> str:
     """Resolve, compile, prove parity, package, serve both sides; then start the driver. The rollout's id."""
     rollout_id = await asyncio.to_thread(_release, spec)
-    await _start("drive/drive", {"rollout": rollout_id}, f"{rollout_id}:release")
+    async with _alone():  # with the sweeps, which see the same rollout
+        await _start_driver(rollout_id, await asyncio.to_thread(_sequence, rollout_id))
     return rollout_id
 
 
@@ -49,18 +62,64 @@ async def drive_flow(rollout: str) -> str:
 
 @flow(name="sweep")
 async def sweep_flow(specs: list[str]) -> int:
-    """Start drivers for rollouts that nobody drives, and releases for new challengers. How many were started."""
-    rollouts = await asyncio.to_thread(_undriven)
-    for rollout_id, sequence in rollouts:
-        await _start("drive/drive", {"rollout": rollout_id}, f"{rollout_id}:{sequence}:{_now()}")
-    challengers = await asyncio.to_thread(_challengers, specs)
-    for spec, key in challengers:
-        await _start("release/release", {"spec": spec}, f"{key}:{_now()}")
-    return len(rollouts) + len(challengers)
+    """Start drivers for rollouts that nobody drives, and releases for new challengers. How many were started.
+
+    Sweeps come on schedule and from webhooks, also at the same time: each sees what the one before has started.
+    """
+    async with _alone():
+        begun = 0
+        for rollout_id, sequence in await asyncio.to_thread(_undriven):
+            begun += await _start_driver(rollout_id, sequence)
+        for spec, key in await asyncio.to_thread(_challengers, specs):
+            begun += await start_once("release/release", {"spec": spec}, key, time.time())
+        return begun
 
 
-def _now() -> int:
-    return int(time.time() // _RETRY_SECONDS)
+@flow(name="drift", flow_run_name="drift {spec}")
+async def drift_flow(spec: str) -> str:
+    """Compare the live inputs of a pipeline with the training data. What was found, in a sentence."""
+    return await asyncio.to_thread(_look_at_inputs, spec)
+
+
+def sweep_now(specs: list[str]) -> None:
+    """Ask for a sweep of some of the specs, beside those on schedule."""
+    asking = _start("sweep/sweep", {"specs": specs}, f"now:{time.time_ns()}")
+    asyncio.run(asyncio.wait_for(asking, _WITHIN))
+
+
+async def _start_driver(rollout_id: str, sequence: int) -> bool:
+    """Of the rollout as it is after the event `sequence`; one that goes on and is left again gets another."""
+    return await start_once("drive/drive", {"rollout": rollout_id}, f"{rollout_id}:{sequence}", time.time())
+
+
+async def start_once(deployment: str, parameters: dict[str, Any], key: str, now: float) -> bool:
+    """Start a run, unless one with this `key` was started within a minute, or has not ended yet. Whether it did."""
+    minute = int(now // _RETRY_SECONDS)
+    if await _underway([f"{key}:{minute - back}" for back in range(_UNDERWAY)]):
+        return False
+    await _start(deployment, parameters, f"{key}:{minute}")
+    return True
+
+
+async def _underway(keys: list[str]) -> bool:
+    """Whether a run with one of the keys waits or runs: a minute that ends in between makes no second one."""
+    living = [state for state in StateType if state not in _OVER]
+    sought = filters.FlowRunFilter(
+        idempotency_key=filters.FlowRunFilterIdempotencyKey(any_=keys),
+        state=filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=living)),
+    )
+    async with get_client() as client:
+        return bool(await client.read_flow_runs(flow_run_filter=sought, limit=1))
+
+
+_OVER = (StateType.COMPLETED, StateType.FAILED, StateType.CANCELLED, StateType.CRASHED)
+
+
+@asynccontextmanager
+async def _alone() -> AsyncIterator[None]:
+    with ExitStack() as held:
+        await asyncio.to_thread(held.enter_context, alone(home().root))
+        yield
 
 
 async def _start(deployment: str, parameters: dict[str, Any], key: str) -> None:
@@ -68,7 +127,7 @@ async def _start(deployment: str, parameters: dict[str, Any], key: str) -> None:
 
 
 def _release(spec: str) -> str:
-    with world(load(Path(spec))) as it:
+    with world(load(Path(spec))) as it, Notifier(it.store, it.spec, _page()):
         me = owner()
         rollout = release(it, me, _LOG.info)
         it.store.release(rollout.id, me)  # the driver is another process, perhaps on another host
@@ -79,7 +138,27 @@ def _drive(rollout_id: str) -> str:
     with opened(home().store_url) as store, Outbox() as outbox:
         rollout = store.rollout(rollout_id)
         watch = Evidence(store, rollout, outbox, os.environ.get("MLFLOW_TRACKING_URI", ""))
-        return str(resume(rollout, _LOG.info, watch, outbox).phase)
+        with Notifier(store, Spec.of(dict(rollout.document)), _page()) as notifier:
+            return str(resume(rollout, _LOG.info, notifier.beside(watch), outbox).phase)
+
+
+def _look_at_inputs(path: str) -> str:
+    from lockgate.registry.mlflow_registry import MlflowRegistry
+
+    spec, where = load(Path(path)), home()
+    try:
+        found = check(spec, where, MlflowRegistry(where.models), _LOG.warning)
+    except NoReference as reason:
+        return f"nothing to compare with: {reason}"
+    return found.comparison.says if found else "somebody is looking at these inputs already"
+
+
+def _page() -> str:
+    """Of this flow run, in Prefect's user interface; empty where there is none."""
+    from prefect.runtime import flow_run
+
+    url = flow_run.ui_url or ""
+    return url if url.startswith("http") else ""
 
 
 def _undriven() -> list[tuple[str, int]]:
@@ -87,12 +166,21 @@ def _undriven() -> list[tuple[str, int]]:
         return [(r.id, store.last(r.id).sequence) for r in undriven(store)]
 
 
+def _sequence(rollout_id: str) -> int:
+    with opened(home().store_url) as store:
+        return store.last(rollout_id).sequence
+
+
 def _challengers(specs: list[str]) -> list[tuple[str, str]]:
+    """Those that nobody has rolled out. A spec that is broken, or whose registry does not answer, hides no other."""
     found = []
     for spec in specs:
-        with world(load(Path(spec))) as it:
-            if key := challenger(it):
-                found.append((spec, key))
+        try:
+            with world(load(Path(spec))) as it:
+                if key := challenger(it):
+                    found.append((spec, key))
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the others are looked at
+            _LOG.warning("no challenger of %s is found until this is mended: %s", spec, error)
     return found
 
 
@@ -104,4 +192,13 @@ def deployments(specs: list[Path], every: float) -> list[Any]:
         release_flow.to_deployment("release", **how),
         drive_flow.to_deployment("drive", **how),
         sweep_flow.to_deployment("sweep", interval=every, parameters={"specs": paths}, **how),
+        *(_drift_of(path, how) for path in paths),
     ]
+
+
+def _drift_of(path: str, how: dict[str, Any]) -> Any:
+    """Of one spec: each has its own pace. A look that is due while one is under way is not made up for."""
+    spec = load(Path(path))
+    every = spec.monitoring.drift.every
+    once = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW)
+    return drift_flow.to_deployment(spec.name, interval=every, parameters={"spec": path}, concurrency_limit=once, **how)

@@ -11,10 +11,9 @@ from lockgate.flows.home import home
 from lockgate.flows.spec import Spec
 from lockgate.registry.quick import resolve_quickly
 from lockgate.registry.words import ModelVersion
-from lockgate.rollout.advance import label
 from lockgate.rollout.gates import Disagreement, ErrorRate, Gate, Latency, Mean, PredictionDrift, Query
 from lockgate.rollout.profile import PROFILES
-from lockgate.rollout.spec import AbStep, RolloutSpec, Step, options
+from lockgate.rollout.spec import AbStep, ApprovalStep, RolloutSpec, Step, label, options
 
 
 def plan(spec: Spec) -> dict[str, Any]:
@@ -92,9 +91,13 @@ def _version(reference: str, version: ModelVersion) -> dict[str, Any]:
 
 
 def _step(spec: RolloutSpec, step: Step) -> dict[str, Any]:
+    if isinstance(step, ApprovalStep):
+        asked_for = step.approval.model_dump(mode="json", exclude={"expires"})
+        return {"step": label(step), "approval": {**asked_for, "expires_seconds": step.approval.expires}}
     asked = options(step)
     return {
         "step": label(step),
+        "approval": None,
         "min_requests": asked.hold.min_requests,
         "min_seconds": asked.hold.duration or 0,
         "until": asked.until,

@@ -71,7 +71,7 @@ def _below(field: Mapping[str, Any], path: str) -> Iterator[tuple[str, Mapping[s
         yield path, field
     for at, inner in ((f"{path}[]", field.get("items", {})), (f"{path}.NAME", _named(field))):
         tags = {ref: tag for tag, ref in inner.get("discriminator", {}).get("mapping", {}).items()}
-        for each in inner.get("oneOf", []):
+        for each in inner.get("oneOf", [inner] if "$ref" in inner else []):
             yield f"{at} ({tags[each['$ref']]})" if tags else at, each
 
 
@@ -92,7 +92,7 @@ def _value(field: Mapping[str, Any]) -> str:
     if "$ref" in field or _named(field):
         return "fields, below"
     if "items" in field:
-        return "list, below" if "oneOf" in field["items"] else f"list of {_value(field['items'])}"
+        return "list, below" if {"oneOf", "$ref"} & set(field["items"]) else f"list of {_value(field['items'])}"
     if "anyOf" in field:
         return " or ".join(dict.fromkeys(_value(each) for each in field["anyOf"] if each.get("type") != "null"))
     return _plain(field)
@@ -112,7 +112,7 @@ def _plain(field: Mapping[str, Any]) -> str:
 
 def _default(field: Mapping[str, Any]) -> str:
     default = field.get("default")
-    if default is None:
+    if default is None or default == "":
         return "none"
     if isinstance(default, dict):  # worth a word only where its fields have no defaults of their own
         return "`{" + ", ".join(f"{k}: {v}" for k, v in default.items()) + "}`" if "required" in field else ""

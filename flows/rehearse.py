@@ -15,12 +15,11 @@ from lockgate.flows.rehearsal.errors import BadTraffic
 from lockgate.flows.rehearsal.faults import Fault
 from lockgate.flows.rehearsal.replay import Replay, Replayed, Step
 from lockgate.flows.spec import Spec
-from lockgate.rollout.advance import label
 from lockgate.rollout.analysis.forecast import seconds_needed
 from lockgate.rollout.analysis.forecast_traffic import Traffic
 from lockgate.rollout.gates import Disagreement, Mean, PredictionDrift, Query
 from lockgate.rollout.profile import PROFILES
-from lockgate.rollout.spec import AB_GATE, AbStep, RolloutSpec, ShadowStep
+from lockgate.rollout.spec import AB_GATE, AbStep, RolloutSpec, ShadowStep, label
 
 _SEED = 1
 
@@ -28,22 +27,23 @@ _SEED = 1
 def rehearse(
     spec: Spec, traffic: Path, candidate_traffic: Path | None, faults: tuple[Fault, ...], shuffles: int
 ) -> dict[str, Any]:
-    """Raises `BadTraffic` where the traffic will not do."""
-    gates = {name: gate for name, gate in spec.rollout.gates.items() if isinstance(gate, Disagreement)}
+    """As if people approved at once. Raises `BadTraffic` where the traffic will not do."""
+    rollout = spec.rollout.without_approvals()
+    gates = {name: gate for name, gate in rollout.gates.items() if isinstance(gate, Disagreement)}
     it = captured(traffic, candidate_traffic, gates)
-    equal = _replay(spec.rollout, it, shuffles)
+    equal = _replay(rollout, it, shuffles)
     if equal.ran_out.mean() > 0.5:
-        raise BadTraffic(_too_little(spec.rollout, it))
+        raise BadTraffic(_too_little(rollout, it))
     return {
         "name": spec.name,
         "traffic": _traffic(it),
         "shuffles": shuffles,
-        "alpha": PROFILES[spec.rollout.profile].alpha,
-        "left_out": _left_out(spec.rollout),
+        "alpha": PROFILES[rollout.profile].alpha,
+        "left_out": _left_out(rollout),
         "not_compared": _not_compared(it),
-        "equal": _told(spec.rollout, equal),
-        "candidate": _told(spec.rollout, _replay(spec.rollout, it, shuffles, real=True)) if it.candidate else None,
-        "faults": [_found(spec.rollout, fault, _replay(spec.rollout, it, shuffles, fault=fault)) for fault in faults],
+        "equal": _told(rollout, equal),
+        "candidate": _told(rollout, _replay(rollout, it, shuffles, real=True)) if it.candidate else None,
+        "faults": [_found(rollout, fault, _replay(rollout, it, shuffles, fault=fault)) for fault in faults],
     }
 
 

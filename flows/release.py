@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 
 import psutil
 
-from lockgate.flows import feedback
+from lockgate.flows import announced, feedback
 from lockgate.flows.build import build
 from lockgate.flows.capture import configure
 from lockgate.flows.errors import NothingToDo
@@ -104,7 +104,9 @@ def _open(world: World, say: Say) -> Rollout:
         opened_at=now,
         closed_at=None,
     )
+    announced.check(world)
     world.store.open(rollout, now)
+    announced.opened(world, rollout)
     rest = "".join(f", {name} version {versions[name].version}" for name in world.spec.model.others)
     say(f"opened {rollout.id}: {stable.name} version {stable.version} → version {candidate.version}{rest}")
     return rollout
@@ -185,6 +187,8 @@ def _build(world: World, rollout: Rollout, last: Event, say: Say) -> None:
             its = build(world.spec, version, world.home, say)
             made[side] = its.bento
             facts[f"{side}_parity"] = _parity(its)
+            if world.spec.rollout.asks:
+                facts[f"{side}_source"] = world.registry.fetch(version).digest
         if world.store.last(rollout.id).sequence == last.sequence:  # else aborted: recording will say so
             version = world.registry.resolve(world.spec.model.name, rollout.subject["stable"])
             made["stable"] = stable_bento(world, version, say)
@@ -215,6 +219,7 @@ def _unbuild(
             _note_refusal(world, rollout, side, error)
     tidy(world)
     if world.store.last(rollout.id).state.phase.over:
+        announced.over(world, rollout)
         world.store.close_rollout(rollout.id, time.time())
 
 

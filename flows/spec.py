@@ -13,6 +13,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
+from lockgate.flows.notify.spec import Notify
 from lockgate.monitoring.spec import MonitoringSpec
 from lockgate.monitoring.units import size_text
 from lockgate.registry.spec import ModelSpec
@@ -34,7 +35,7 @@ class Platform(BaseModel):
 class Spec(BaseModel):
     """What one rollout pipeline is about: the model, how it is served, and how its traffic is moved."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     name: str = Field(
         description="Names this pipeline in every command, metric and folder.", json_schema_extra={"pattern": _NAME}
@@ -45,6 +46,7 @@ class Spec(BaseModel):
     monitoring: MonitoringSpec = Field(
         default=MonitoringSpec(), description="What is kept of the live traffic, and where metrics are asked for."
     )
+    notify: tuple[Notify, ...] = Field(default=(), description="Who is told what, as it happens.")
     platform: Platform = Field(default=Platform(), description="Where replicas run.")
 
     _hidden: Mapping[str, str] = PrivateAttr(default_factory=dict)
@@ -74,7 +76,8 @@ class Spec(BaseModel):
     def _known_others(self) -> Self:
         """Every challenger has a version, and takes part."""
         asked, known = self.rollout.others, self.model.others
-        at = f"rollout.steps[{len(self.rollout.steps) - 1}].ab.others"
+        last, _ = self.rollout.judged_steps[-1]
+        at = f"rollout.steps[{last}].ab.others"
         for name in asked:
             if name not in known:
                 near = get_close_matches(name, known, n=1)
@@ -176,8 +179,16 @@ def load(path: Path | str) -> Spec:
 
 def parse(text: str, file: str = "lockgate.yaml", environment: Mapping[str, str] | None = None) -> Spec:
     """Read a spec from YAML text; `file` is what problems are said to be in. Raises `SpecError`."""
+    from lockgate.flows.errors import SpecError
+    from lockgate.flows.notify.literal import literal
     from lockgate.flows.specfile.check import check
 
-    spec, hidden = check(Spec, text, file, environment)
+    secrets = literal(text, file, environment)
+    try:
+        spec, hidden = check(Spec, text, file, environment)
+    except SpecError as error:
+        raise SpecError(file, [*error.problems, *secrets]) from None
+    if secrets:
+        raise SpecError(file, secrets)
     spec._hidden = hidden  # noqa: SLF001 - its own module
     return spec

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +11,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from lockgate.flows.approval.words import seen
+from lockgate.flows.report import headline
 from lockgate.services.compile import table as compile_table
 from lockgate.services.compile.words import Search
 
@@ -31,38 +34,67 @@ def clock(at: float | None) -> str:
     return datetime.fromtimestamp(at).astimezone().strftime("%H:%M:%S") if at else ""
 
 
+def moment(at: float) -> str:
+    """With the day: an approval may take days."""
+    return datetime.fromtimestamp(at).astimezone().strftime("%d %b %H:%M")
+
+
 def rollout(status: dict[str, Any]) -> RenderableType:
     """One rollout: a headline, its steps, its gates with their numbers."""
     phase = status["phase"]
     head = Text.assemble(
         (status["rollout"], "bold"),
-        f"  {status['model']} version {status['stable_version']} → {status['candidate_version']}  ",
+        f"  {seen(status['model'])} version {status['stable_version']} → {status['candidate_version']}  ",
         (phase.replace("_", " "), _COLOUR.get(phase, "cyan")),
         " (paused)" if status["paused"] else "",
+        " (held)" if status["held"] else "",
     )
     parts: list[RenderableType] = [head, _steps(status)]
     if status["gates"]:
         parts.append(gates(status["gates"]))
-    parts += [Text(gate["sentence"]) for gate in status["gates"] if gate["interval"]]
+    parts += [Text(seen(gate["sentence"])) for gate in status["gates"] if gate["interval"]]
     for other in status["others"]:
         says = "dropped" if other["dropped"] else ""
         parts.append(Text.assemble((other["name"], "bold"), f"  version {other['version']}  ", (says, "red")))
         if other["gates"]:
             parts.append(gates(other["gates"]))
-        parts += [Text(gate["sentence"]) for gate in other["gates"] if gate["interval"]]
+        parts += [Text(seen(gate["sentence"])) for gate in other["gates"] if gate["interval"]]
     if status["feedback"]:
         parts.append(Text(feedback(status["feedback"]), style="dim"))
     if status["disagreements"]:
         parts.append(disagreements(status["disagreements"]))
     if status["reason"]:
-        parts.append(Text(status["reason"], style="dim"))
+        parts.append(Text(seen(status["reason"]), style="dim"))
     if phase in ("progressing", "waiting", "building") and not status["driven_by"]:
         parts.append(Text("nobody drives this rollout: `lockgate run` resumes it", style="yellow"))
-    if phase == "waiting":
-        parts.append(
-            Text(f"waiting for a person: `lockgate promote {status['name']}` or `lockgate abort {status['name']}`")
-        )
+    parts += [Text(seen(said)) for said in waits(status)]
     return Group(*parts)
+
+
+def waits(status: dict[str, Any]) -> Iterator[str]:
+    """What keeps the rollout where it is, and what a person can do about it; a sentence each."""
+    name, approval = status["name"], status["approval"]
+    if status["held"]:
+        yield f"held: {status['held']}; `lockgate resume {name}` lets it go on nevertheless"
+    if approval:
+        yield from _approval(status, approval)
+    elif status["phase"] == "waiting":
+        ahead = any(step["kind"] == "approval" and step["state"] == "ahead" for step in status["steps"])
+        without = " --break-glass --comment ..." if ahead else ""
+        yield f"waiting for a person: `lockgate promote {name}{without}` or `lockgate abort {name}`"
+
+
+def _approval(status: dict[str, Any], approval: dict[str, Any]) -> Iterator[str]:
+    wanted = f"approval by {approval['role']}" if approval["role"] else "approval"
+    given = " and ".join(name or "somebody" for name in approval["approvals"])
+    so_far = f", {len(approval['approvals'])} of {approval['required']} so far" if approval["required"] > 1 else ""
+    said = f"waiting for {wanted}{so_far}{f' ({given})' if given else ''}"
+    if not approval["asked"]:
+        yield f"{said}; the evidence is being put on the version's page"
+        return
+    page = f"the page of {status['model']} version {status['candidate_version']} in MLflow"
+    yield f"{said}, until {moment(approval['expires_at'])}: the evidence is on {page}; decide there, or with"
+    yield f"`lockgate approve {status['name']} --comment ...` or `lockgate reject {status['name']} --comment ...`"
 
 
 def _steps(status: dict[str, Any]) -> Text:
@@ -111,7 +143,7 @@ def disagreements(examples: list[dict[str, Any]]) -> Table:
     table = Table("differs most", "request", "stable", "candidate", "inputs", box=None, padding=(0, 2), pad_edge=True)
     for example in examples[:_EXAMPLES]:
         cells = (example["request_id"], *(json.dumps(example[key]) for key in ("stable", "candidate", "inputs")))
-        table.add_row(example["gate"], *(Text(cell, overflow="ellipsis", no_wrap=True) for cell in cells))
+        table.add_row(example["gate"], *(Text(seen(cell), overflow="ellipsis", no_wrap=True) for cell in cells))
     return table
 
 
@@ -157,14 +189,13 @@ def events(lines: list[dict[str, Any]]) -> Table:
     table = Table(show_header=False, box=None, padding=(0, 1))
     for line in lines:
         verdict = line.get("verdict", {}).get("outcome")
-        what = f"verdict {verdict}" if verdict else line["what"]
-        if line.get("by"):
-            what += f" by {line['by']}"
         where = line["phase"].replace("_", " ")
         if line["phase"] in ("progressing", "waiting"):
             where += f", {line['step']}"
-        said = Text.assemble((what, _COLOUR.get(verdict or "", "bold")), " → ", (where, _COLOUR.get(line["phase"], "")))
-        for why in (line.get("comment") or line["reason"]).split("; "):
+        said = Text.assemble(
+            (seen(headline(line)), _COLOUR.get(verdict or "", "bold")), " → ", (where, _COLOUR.get(line["phase"], ""))
+        )
+        for why in seen(line.get("comment") or line["reason"]).split("; "):
             said.append(f"\n  {why}" if why else "", style="dim")
         table.add_row(Text(clock(line["at"]), style="dim"), f"{line['weight_percent']:3g} %", said)
     return table

@@ -12,6 +12,7 @@ from rich.status import Status
 from rich.text import Text
 
 from lockgate.flows import report, view
+from lockgate.flows.approval.words import seen
 from lockgate.rollout.progress import Progress
 from lockgate.rollout.store import Event, Rollout, Store
 
@@ -47,7 +48,7 @@ class Terminal:
 
     def say(self, text: str) -> None:
         """A line with the time before it; further lines stand below it, dimmed."""
-        head, *rest = text.splitlines()
+        head, *rest = [seen(line) for line in text.splitlines()]
         line = Text.assemble((view.clock(time.time()), "dim"), " ", head)
         for more in rest:
             line.append(f"\n         {more}", style="dim")
@@ -96,8 +97,7 @@ def sentence(rollout: Rollout, event: Event) -> str:
     """One line: what happened and where the rollout is now; then the reasons, one to a line."""
     line = report.line(rollout.spec, event)
     where = line["phase"].replace("_", " ")
-    if line["phase"] == "progressing":
+    if event.state.phase.stepping:
         where += f", {line['step']}"
-    verdict = line.get("verdict", {}).get("outcome")
-    what = f"verdict {verdict}" if verdict else line["what"]
+    what = report.headline(line)
     return "\n".join([f"{what} → {where}", *(why for why in line["reason"].split("; ") if why)])

@@ -197,10 +197,7 @@ def _show(it: dict[str, Any], missing: str) -> None:
     console.print(table)
     steps = Table("step", "ends when", "at the latest", box=None, padding=(0, 2), title_justify="left")
     for step in it["steps"]:
-        held = f"{step['min_requests']} requests" + (f", {step['min_seconds']:g} s" if step["min_seconds"] else "")
-        wish = "every gate passes" if step["until"] == "decided" else "no gate fails"
-        wish = f"it is proven that {step['test']}, and {wish}" if step["test"] else wish
-        steps.add_row(step["step"], f"{held}, {wish}", f"{step['timeout_seconds']:g} s, then {step['on_timeout']}")
+        steps.add_row(step["step"], *(_approved(step["approval"]) if step["approval"] else _ends(step)))
     steps.add_row("promote", "@champion moves, stable is drained", "")
     console.print("\n", steps)
     gates = Table("gate", "holds when", box=None, padding=(0, 2))
@@ -212,6 +209,23 @@ def _show(it: dict[str, Any], missing: str) -> None:
         _show_forecast(console, it["forecast"])
     else:
         console.print(missing)
+
+
+def _ends(step: dict[str, Any]) -> tuple[str, str]:
+    """When a step ends, and at the latest."""
+    held = f"{step['min_requests']} requests" + (f", {step['min_seconds']:g} s" if step["min_seconds"] else "")
+    wish = "every gate passes" if step["until"] == "decided" else "no gate fails"
+    wish = f"it is proven that {step['test']}, and {wish}" if step["test"] else wish
+    return f"{held}, {wish}", f"{step['timeout_seconds']:g} s, then {step['on_timeout']}"
+
+
+def _approved(approval: dict[str, Any]) -> tuple[str, str]:
+    """The same of an approval."""
+    from lockgate.flows.foreseen import duration
+
+    people = "a person" if approval["required"] == 1 else f"{approval['required']} people"
+    then = {"rollback": "rollback", "renew": "it is asked anew"}[approval["on_expiry"]]
+    return f"waits for {people}", f"at most {duration(approval['expires_seconds'])}, then {then}"
 
 
 def _show_forecast(console: Console, it: dict[str, Any]) -> None:

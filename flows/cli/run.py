@@ -22,16 +22,17 @@ def command(file: Path) -> None:
     from lockgate.flows.drive import drive
     from lockgate.flows.errors import NothingToDo
     from lockgate.flows.exits import code_of_end
+    from lockgate.flows.notify.notifier import Notifier
     from lockgate.flows.release import owner, release
     from lockgate.flows.spec import load
     from lockgate.flows.watch import Terminal
     from lockgate.flows.world import world
 
-    with world(load(file)) as it, Terminal() as terminal:
+    with world(load(file)) as it, Terminal() as terminal, Notifier(it.store, it.spec) as notifier:
         me = owner()
         try:
             rollout = release(it, me, terminal.say)
-            state = drive(it, rollout, me, terminal.follow(it.store, rollout))
+            state = drive(it, rollout, me, notifier.beside(terminal.follow(it.store, rollout)))
         except NothingToDo as nothing:
             terminal.say(str(nothing))
             return

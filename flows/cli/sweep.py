@@ -9,7 +9,9 @@ import click
 def command() -> None:
     """Resume rollouts that nobody drives, one after the other, to their end. For cron, or after a crash."""
     from lockgate.flows.cli.options import the_store
+    from lockgate.flows.notify.notifier import Notifier
     from lockgate.flows.resume import resume
+    from lockgate.flows.spec import Spec
     from lockgate.flows.sweep import undriven
     from lockgate.flows.watch import Terminal
 
@@ -18,5 +20,6 @@ def command() -> None:
         if not waiting:
             click.echo("every open rollout is driven")
         for rollout in waiting:
-            state = resume(rollout, terminal.say, terminal.follow(store, rollout))
+            with Notifier(store, Spec.of(dict(rollout.document))) as notifier:
+                state = resume(rollout, terminal.say, notifier.beside(terminal.follow(store, rollout)))
             terminal.say(f"{rollout.id}: {state.phase.replace('_', ' ')}, {state.reason}")

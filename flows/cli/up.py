@@ -34,5 +34,6 @@ def command(file: Path) -> None:
         terminal.say(
             f"{version} answers on http://{traffic.listen}/predict; metrics on http://{traffic.metrics}/metrics"
         )
+        terminal.say(f"watch it with `lockgate observe {file}`")
         if it.router.feedback:
             terminal.say(f"feedback is taken on http://{traffic.listen}/feedback")

@@ -11,6 +11,7 @@ from lockgate.flows.cli.options import as_json, print_json, spec_file
 
 if TYPE_CHECKING:
     from lockgate.flows.spec import Spec
+    from lockgate.rollout.spec import Step
 
 
 @click.command(short_help="Check a spec and show every mistake in it.")
@@ -40,10 +41,11 @@ def command(context: click.Context, file: Path, json_: bool) -> None:  # noqa: F
 def _summary(spec: Spec) -> str:
     """One line: who meets whom, in which steps, behind which gates."""
     model, rollout = spec.model, spec.rollout
-    steps = " → ".join(_step(step.model_dump()) for step in rollout.steps)
+    steps = " → ".join(_step(step) for step in rollout.steps)
     return f"{spec.name}, {model.name} {model.stable} ← {model.candidate}; {steps}; gates {', '.join(rollout.gates)}"
 
 
-def _step(step: dict[str, dict[str, float]]) -> str:
-    ((kind, fields),) = step.items()
-    return f"{kind} {fields.get('weight', fields.get('percent', 0)):g}%"
+def _step(step: Step) -> str:
+    from lockgate.rollout.spec import label
+
+    return label(step).replace(" %", "%")

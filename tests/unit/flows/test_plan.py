@@ -95,6 +95,25 @@ def test_with_traffic_it_says_what_each_step_can_prove() -> None:
     assert 0.01 < step["gates"][0]["smallest"] < 0.1
 
 
+def test_people_are_waited_for_and_not_foreseen(here: Path) -> None:
+    steps = "[{canary: {weight: 5, timeout: 1h}}, {approval: {role: risk-leads, required: 2, on_expiry: renew}}"
+    steps += ", {canary: {weight: 50, timeout: 10m}}, {approval: {}}]"
+    (here / "lockgate.yaml").write_text(SPEC.replace("[{canary: {weight: 50, timeout: 10m}}]", steps))
+    said = " ".join(plan("--rps", "100").stdout.split())
+    assert "approval by risk-leads waits for 2 people at most 1 d, then it is asked anew canary 50 %" in said
+    assert "approval waits for a person at most 1 d, then rollback promote" in said
+    found = json.loads(plan("--rps", "100", "--json").stdout)
+    assert [step["step"] for step in found["forecast"]["steps"]] == ["canary 5 %", "canary 50 %"]
+    assert found["steps"][1]["approval"] == {
+        "role": "risk-leads",
+        "required": 2,
+        "not_author": True,
+        "expires_seconds": 86_400.0,
+        "on_expiry": "renew",
+    }
+    assert found["steps"][0]["approval"] is None
+
+
 @pytest.mark.usefixtures("here")
 def test_a_step_that_cannot_decide_is_a_bad_spec() -> None:
     result = plan("--rps", "1")

@@ -115,6 +115,12 @@ class TestEqualCandidates:
         assert [step["step"] for step in found["equal"]["steps"]] == ["shadow 100 %", "canary 50 %"]
         assert all(gate["pass"] == 40 for step in found["equal"]["steps"] for gate in step["gates"])
 
+    def test_approvals_are_left_out(self, tmp_path: Path) -> None:
+        traffic = Traffic().file(tmp_path)
+        asked = {"approval": {"role": "risk-leads"}}
+        found = rehearse(spec_of(asked, SHADOW, asked, CANARY, asked, gates=ALL), traffic, None, (), 10)
+        assert found == rehearse(spec_of(SHADOW, CANARY, gates=ALL), traffic, None, (), 10)
+
     def test_traffic_without_a_router_is_stables(self, tmp_path: Path) -> None:
         (live,) = Traffic().tables()
         place = live.schema.get_field_index("variant")

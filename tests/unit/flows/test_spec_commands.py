@@ -35,6 +35,12 @@ def test_a_right_spec_is_ok_in_one_line(here: Path) -> None:
     )
 
 
+def test_steps_that_wait_for_people_say_whom(here: Path) -> None:
+    steps = "  steps:\n    - approval: {role: risk-leads}\n"
+    (here / "lockgate.yaml").write_text(MINIMAL.replace("  steps:\n", steps))
+    assert "; approval by risk-leads → shadow 100% → canary 5% → " in _run("validate").stdout
+
+
 def test_every_mistake_is_a_line_on_standard_error(here: Path) -> None:
     (here / "my.yaml").write_text(WRONG)
     result = _run("validate", "my.yaml")

@@ -41,7 +41,9 @@ def test_the_schema_is_one_and_the_example_fits() -> None:
 @pytest.mark.parametrize(
     "step",
     [
-        {"approval": {}},
+        {"approval": {"weight": 5}},
+        {"approval": {"expires": 24}},
+        {"aproval": {}},
         {"canary": {"weight": 5}, "shadow": {}},
         {"canary": {"wieght": 5}},
         {"canary": {"weight": "x"}},

@@ -1,0 +1,105 @@
+"""`lockgate drift`: live inputs against the training data, now."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from lockgate.flows.cli.options import as_json, print_json, spec_file
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from lockgate.monitoring.drift.words import Compared, Comparison
+
+_DRIFTS = 15
+_MOST = 60
+"""Features that are shown, those that drift first."""
+_STYLES = {"severe": "bold red", "drifts": "red", "undecided": "dim", "same": ""}
+
+
+@click.command(short_help="Compare live inputs with the data that the model was trained on.")
+@spec_file
+@click.option(
+    "--html", "page", type=click.Path(path_type=Path, dir_okay=False), help="Write a page with Evidently's figures."
+)
+@click.option(
+    "--of",
+    "side",
+    type=click.Choice(["stable", "candidate"]),
+    help="Whose training data; the candidate's in a rollout.",
+)
+@as_json
+def command(file: Path, page: Path | None, side: str | None, json_: bool) -> None:  # noqa: FBT001 - click's flag
+    """Compare the latest live requests with the data that a version was trained on.
+
+    Ends with exit code 15 when the inputs drift, and with 11 when nothing can be said.
+    """
+    from lockgate.flows import drift_now
+    from lockgate.flows.exits import Exit
+    from lockgate.flows.home import home
+    from lockgate.flows.spec import load
+    from lockgate.monitoring.drift.errors import NoReference
+
+    spec, where = load(file), home()
+    try:
+        now = drift_now.compared(spec, where, side)
+        why = drift_now.page(spec, where, now, page) if page else ""
+    except NoReference as reason:
+        click.echo(f"lockgate: {reason}", err=True)
+        sys.exit(Exit.UNDECIDED)
+    if json_:
+        print_json({"of": now.side, **asdict(now.comparison)})
+    else:
+        _show(now.comparison, now.side)
+    if why:
+        click.echo(f"lockgate: {why}", err=True)
+    sys.exit(_DRIFTS if now.comparison.drifting else Exit.UNDECIDED if now.comparison.undecided else Exit.DONE)
+
+
+def _show(found: Comparison, side: str) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False)
+    console.print(f"{_rows(found)} against {found.reference_rows:,} that {side} was trained on", soft_wrap=True)
+    console.print(found.says, style="bold red" if found.drifting else "bold", soft_wrap=True)
+    for of in _shown(found):
+        if of.says:
+            console.print(f"  {of.says}", style=_STYLES[of.outcome], soft_wrap=True)
+    if found.features:
+        console.print("", _table(found), sep="\n")
+    for note in found.notes:
+        console.print(f"note: {note}", style="dim")
+
+
+def _rows(found: Comparison) -> str:
+    from lockgate.monitoring.drift.age import span
+
+    return f"{found.rows:,} live rows, {when}," if (when := span(found)) else f"{found.rows:,} live rows"
+
+
+def _table(found: Comparison) -> Table:
+    from rich.table import Table
+
+    table = Table("input", "verdict", "PSI", "missing", "in the reference", box=None, padding=(0, 2))
+    for of in _shown(found):
+        table.add_row(*_row(of), style=_STYLES[of.outcome])
+    if len(found.features) > _MOST:
+        table.add_row(f"and {len(found.features) - _MOST} more")
+    return table
+
+
+def _shown(found: Comparison) -> list[Compared]:
+    return [*found.drifted, *(of for of in found.features if not of.drifts)][:_MOST]
+
+
+def _row(of: Compared) -> tuple[str, ...]:
+    from lockgate.monitoring.drift.sentences import percent
+
+    name = f"{of.name} (output)" if of.role == "output" else of.name
+    psi = "" if of.psi is None else f"{of.psi:.3f}"
+    return name, of.outcome, psi, percent(of.missing.live), percent(of.missing.reference)

@@ -1,0 +1,121 @@
+"""Looks at the live inputs now and then while a rollout is driven, beside its loop."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import replace
+from math import inf
+from typing import Self
+
+import numpy as np
+
+from lockgate.flows import drift
+from lockgate.flows.home import Home
+from lockgate.flows.spec import Spec
+from lockgate.flows.world import World
+from lockgate.monitoring.drift.errors import NoReference
+from lockgate.monitoring.drift.profile import Profile
+from lockgate.monitoring.drift.words import Comparison, Window
+from lockgate.rollout.state import Drifted
+from lockgate.rollout.store import Rollout
+
+_LOG = logging.getLogger("lockgate.drift")
+_CALM = 2
+"""Comparisons without drift, one after another, before it is over: a rollout must not be held and let go in turn."""
+_FRESH = 0.1
+"""Of a window that must have been answered since the last comparison: with less it is the same one again."""
+_PATIENCE = 5.0
+"""Seconds that `close` waits."""
+
+
+class DriftWatch:
+    """Of one driver. `drifting`: whether drift was told before, by a driver that came before this one.
+
+    `side`: whose training data `profile` is of. `last`: the latest comparison that was made.
+    """
+
+    def __init__(
+        self, spec: Spec, where: Home, profile: Profile | None, *, drifting: bool = False, side: str = "candidate"
+    ) -> None:
+        self._spec, self._where, self._profile, self._side = spec, where, profile, side
+        self._drifting, self._calm = drifting, 0
+        self._seen = -inf  # until when the rows were answered that counted last
+        self._next = 0.0
+        self._thread: threading.Thread | None = None
+        self._came: tuple[Comparison, Window] | None = None
+        self.last: Comparison | None = None
+
+    @classmethod
+    def of(cls, world: World, rollout: Rollout) -> Self:
+        """With what the candidate was trained on, or stable, where nobody knows that of the candidate."""
+        events = world.store.events(rollout.id)
+        told = [event.happening.drifting for event in events if isinstance(event.happening, Drifted)]
+        facts, drifting = events[-1].state.facts, bool(told and told[-1])
+        for side in ("candidate", "stable"):
+            try:
+                profile = drift.kept(world.home, world.spec, facts.get(f"{side}_digest", ""))
+            except NoReference as reason:
+                _LOG.info("%s: %s", side, reason)
+            else:
+                return cls(world.spec, world.home, profile, drifting=drifting, side=side)
+        return cls(world.spec, world.home, None, drifting=drifting)
+
+    def look(self, now: float) -> Drifted | None:
+        """That the inputs drift, or no longer do, until it is `told`. Never waits or raises.
+
+        A comparison is made every `monitoring.drift.every`, and told by the first look after it is done.
+        """
+        if self._profile is None or (self._thread is not None and self._thread.is_alive()):
+            return None
+        came, self._came = self._came, None
+        if now >= self._next:
+            self._next = now + self._spec.monitoring.drift.every
+            self._thread = threading.Thread(target=self._work, args=(self._profile, now), name="drift", daemon=True)
+            self._thread.start()
+        if came is None:
+            return None
+        self.last = came[0]
+        return self._changed(*came)
+
+    def told(self, drifted: Drifted) -> None:
+        """It is in the log; what is not is said again after the next comparison."""
+        self._drifting = drifted.drifting
+
+    def join(self, within: float | None = None) -> None:
+        """Wait for the comparison under way, for at most so many seconds."""
+        if self._thread is not None:
+            self._thread.join(within)
+
+    def close(self) -> None:
+        """A comparison that takes longer than some seconds ends with the process, and changes nothing any more."""
+        self.join(_PATIENCE)
+
+    def _work(self, profile: Profile, now: float) -> None:
+        try:
+            window = drift.window(self._spec, self._where, until=now)
+            found = drift.compared(self._spec, profile, window, now, self._side)
+            if self._side != "candidate":
+                found = replace(found, notes=(*found.notes, "the candidate's training data is not known"))
+            self._came = found, window
+            for note in found.notes:
+                _LOG.debug("%s", note)
+        except Exception:  # noqa: BLE001 - a folder that is gone must not stop the rollout's loop
+            _LOG.exception("live inputs cannot be compared with the reference")
+
+    def _changed(self, found: Comparison, window: Window) -> Drifted | None:
+        """What cannot be decided changes nothing, and a calm comparison of hardly any new row neither."""
+        if found.undecided:
+            return None
+        if found.drifting:
+            self._calm, self._seen = 0, found.until
+        elif self._is_fresh(window):
+            self._calm, self._seen = self._calm + 1, found.until
+        now = found.drifting or (self._drifting and self._calm < _CALM)
+        if now == self._drifting:
+            return None
+        return Drifted(now, drift.reason(found), self._spec.monitoring.drift.on_drift, found.share)
+
+    def _is_fresh(self, window: Window) -> bool:
+        came = 0 if window.at is None else int(np.count_nonzero(window.at > self._seen))
+        return came > 0 and came >= _FRESH * window.rows

@@ -1,0 +1,88 @@
+"""What the flows decide, without a Prefect server."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lockgate.flows import pipeline
+from lockgate.flows.home import home
+from lockgate.flows.spec import parse
+from lockgate.registry.errors import RegistryDown
+from lockgate.rollout.state import Built
+from lockgate.rollout.store import Rollout, opened
+
+SPEC = """
+name: {name}
+model: {{name: {name}-detector, stable: "@champion", candidate: "@challenger"}}
+rollout:
+  steps: [{{canary: {{weight: 5}}}}]
+  gates: {{errors: {{metric: error_rate}}}}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCKGATE_HOME", str(tmp_path))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    monkeypatch.delenv("LOCKGATE_STATE_URL", raising=False)
+
+
+def written(folder: Path, name: str, text: str = SPEC) -> str:
+    path = folder / f"{name}.yaml"
+    path.write_text(text.format(name=name))
+    return str(path)
+
+
+@pytest.mark.parametrize("trouble", ["its spec", "its registry"])
+def test_one_that_is_broken_hides_no_other_challenger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, trouble: str
+) -> None:
+    def challenger(it: Any) -> str:
+        if it.spec.name == "bad":
+            raise RegistryDown("nobody answers")
+        return f"{it.spec.name}:8"
+
+    monkeypatch.setattr(pipeline, "challenger", challenger)
+    bad = written(tmp_path, "bad", "name: [" if trouble == "its spec" else SPEC)
+    good = written(tmp_path, "good")
+    with caplog.at_level(logging.WARNING):
+        assert pipeline._challengers([bad, good]) == [(good, "good:8")]
+    assert f"no challenger of {bad} is found until this is mended: " in caplog.text
+
+
+def test_a_release_and_a_sweep_start_one_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[str] = []
+
+    async def start(deployment: str, parameters: dict[str, Any], key: str) -> None:
+        assert (deployment, parameters) == ("drive/drive", {"rollout": "fraud-1"})
+        begun.append(key)
+
+    async def underway(keys: list[str]) -> bool:
+        return any(key in begun for key in keys)
+
+    def release(_: str) -> str:
+        spec = parse(SPEC.format(name="fraud"))
+        with opened(home().store_url) as store:
+            it = Rollout("fraud-1", "fraud", spec.rollout, {}, spec.document, 1000.0, None)
+            store.open(it, 1000.0)
+            store.append(it, store.last(it.id), Built({}), 1001.0)
+        return "fraud-1"
+
+    monkeypatch.setattr(pipeline, "_start", start)
+    monkeypatch.setattr(pipeline, "_underway", underway)
+    monkeypatch.setattr(pipeline, "_release", release)
+    assert asyncio.run(pipeline.release_flow.fn("fraud.yaml")) == "fraud-1"
+    assert asyncio.run(pipeline.sweep_flow.fn([])) == 0
+    assert len(begun) == 1
+
+
+def test_of_two_looks_at_the_same_inputs_there_is_one_at_a_time(tmp_path: Path) -> None:
+    made = pipeline.deployments([Path(written(tmp_path, "fraud"))], 60.0)
+    (drift,) = [of for of in made if of.flow_name == "drift"]
+    assert drift.concurrency_limit == 1
+    assert drift.concurrency_options.collision_strategy == "CANCEL_NEW"
