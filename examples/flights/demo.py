@@ -62,6 +62,12 @@ class Ending:
             found.append(f"{self.moved_back} users were moved back from the candidate to stable")
         return found
 
+    @property
+    def drift(self) -> str:
+        """What was said of the live inputs first; empty when nothing was."""
+        events = [event for rollout in self.told.rollouts for event in rollout.get("events", ())]
+        return next((str(event["reason"]) for event in events if event["what"].startswith("drift")), "")
+
     def line(self, seconds: float) -> dict[str, Any]:
         phases = [rollout["phase"] for rollout in self.told.rollouts]
         return {
@@ -75,6 +81,7 @@ class Ending:
             "p99_ms": self.summary["p99_ms"],
             "splits_within_bounds": all(split.within for split in self.splits),
             "users_moved_back": self.moved_back,
+            "drift_found": bool(self.drift),
             "seconds": round(seconds, 1),
             "ok": not self.faults,
         }
@@ -210,6 +217,8 @@ def _show(stage: Stage, ending: Ending) -> None:
         f" p50 {ending.summary['p50_ms']} ms, p99 {ending.summary['p99_ms']} ms"
     )
     _say.print(f"@champion is version {ending.champion}")
+    if ending.drift:
+        _say.print(f"drift of the live inputs: {ending.drift.partition(';')[0]}", soft_wrap=True)
     for fault in ending.faults:
         _say.print(f"[red]{fault}[/red]", soft_wrap=True)
     timeline.draw(ending.told, stage.picture)

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,12 +24,16 @@ import data
 import mlflow
 import models
 import numpy as np
+import pyarrow as pa
 from mlflow.models import infer_signature
+from pyarrow import parquet
 
 NAME = "flight-delay"
 EXPERIMENT = "flights"
 LIVE_ROWS = 45_000
 """About what a demo replays; the scores are of these flights."""
+
+REFERENCE_ROWS = 20_000
 
 TRUSTED = ["sklearn.tree._tree.Tree"]
 """What skops will not load without somebody's word; lockgate.yaml gives it, and says why."""
@@ -68,9 +73,19 @@ def register(candidate: Candidate, live: data.Flights) -> dict[str, Any]:
     with mlflow.start_run(run_name=candidate.role) as run:
         mlflow.log_params({"role": candidate.role, "rows": len(candidate.trained), **candidate.about})
         logged = _log(candidate, example, signature)
+        _log_reference(candidate.trained)
         mlflow.log_metrics(scores, model_id=logged.model_id)
     version = str(logged.registered_model_version)
     return {"role": candidate.role, "version": version, "run": run.info.run_id, **scores}
+
+
+def _log_reference(trained: data.Flights) -> None:
+    """What live inputs are compared with: a sample of the rows that the model learned from."""
+    sample = np.random.default_rng(1).choice(len(trained), min(len(trained), REFERENCE_ROWS), replace=False)
+    table = pa.table({name: trained.features[sample, i] for i, name in enumerate(data.FEATURES)})
+    with tempfile.TemporaryDirectory() as folder:
+        parquet.write_table(table, Path(folder) / "reference.parquet")
+        mlflow.log_artifact(str(Path(folder) / "reference.parquet"))
 
 
 def _log(candidate: Candidate, example: data.Array, signature: Any) -> Any:

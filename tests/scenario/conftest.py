@@ -38,7 +38,8 @@ QUICK_STEPS = [
 ]
 QUICK_GATES = {"errors": {"metric": "error_rate", "margin": "10%"}}
 """They open after some dozens of answers; test_main_job.py has gates as people write them."""
-BUILT = ("artifacts", "builds", "models")  # folders of a home that all tests share: what one made, the next one finds
+BUILT = ("artifacts", "builds", "models", "references")
+"""Folders of a home that all tests share: what one made, the next one finds."""
 
 
 def free_port() -> int:
@@ -98,6 +99,8 @@ class Traffic:
         self.answers: list[Answer] = []
         self.failures: list[str] = []
         self.asked = 0
+        self.unit = 1.0
+        """What the inputs are multiplied by: another one, and they drift."""
         self._url, self._rate, self._users = url, rate, users
         self._stop = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="traffic")
@@ -123,7 +126,7 @@ class Traffic:
             await asyncio.gather(*tasks)
 
     async def _ask(self, session: aiohttp.ClientSession, number: int) -> None:
-        row = [max(-3.0, min(3.0, random.gauss(0, 1))) for _ in range(4)]
+        row = [self.unit * max(-3.0, min(3.0, random.gauss(0, 1))) for _ in range(4)]
         user, request_id, at = f"user-{number % self._users}", f"{os.getpid()}-{id(self)}-{number}", time.time()
         headers = {"x-user-id": user, "x-request-id": request_id}
         try:

@@ -2,7 +2,7 @@
 
 1 scikit-learn, good   2 torch, good   3 torch, answers NaN for a share of inputs   4 no signature
 5 answers at random: no compiled form can equal it   6 torch, good, another one than 2   7 logged with a batch of one
-8 torch, another label than 2 for one request in fifty
+8 torch, another label than 2 for one request in fifty   9 torch, good, logged with what it was trained on
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from pathlib import Path
 
 import mlflow
 import numpy as np
+import pyarrow as pa
 import torch
 from mlflow.models import infer_signature
+from pyarrow import parquet
 from sklearn.linear_model import LogisticRegression
 
 root = Path(sys.argv[1])
@@ -70,6 +72,11 @@ log(Net("random"))
 log(Net(scale=1.01))
 log(Net(), example[:1])
 log(Net("flips"))
+with mlflow.start_run():
+    log(Net(scale=1.02))
 client = mlflow.MlflowClient()
+trained_on = np.clip(rng.normal(size=(5000, 4)), -3, 3).astype("float32")  # as the traffic of the tests is
+parquet.write_table(pa.table({f"x{i}": trained_on[:, i] for i in range(4)}), root / "reference.parquet")
+client.log_artifact(client.get_model_version("toy", "9").run_id, str(root / "reference.parquet"))
 client.set_registered_model_alias("toy", "champion", 1)
 client.set_registered_model_alias("toy", "challenger", 2)

@@ -23,6 +23,7 @@ def test_the_demo(tmp_path: Path) -> None:
     assert (line["failed"], line["repeated"], line["promoted"], line["rolled_back"]) == (0, 0, 1, 1)
     assert line["requests"] > 5000
     assert line["users_moved_back"] == 0
+    assert line["drift_found"]
     assert str(line["champion"]) == "2"
     assert (tmp_path / "flights" / "timeline.png").stat().st_size > 20_000
     left = [p for p in psutil.process_iter(["cmdline"]) if str(tmp_path) in " ".join(p.info["cmdline"] or [])]

@@ -238,6 +238,7 @@ def test_a_matrix_stays_a_matrix(tmp_path: Path, target: str) -> None:
 
 
 def test_threads_are_the_engines(logged: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = {kind: logged(kind) for kind in ("lightgbm: values", "xgboost: counts")}  # with the libraries as they are
     asked: list[Any] = []
     lightgbm_predict, xgboost_booster = lgb.Booster.predict, xgb.Booster.__init__
     monkeypatch.setattr(lgb.Booster, "predict", lambda s, d, **o: (asked.append(o), lightgbm_predict(s, d, **o))[1])
@@ -245,7 +246,7 @@ def test_threads_are_the_engines(logged: Any, tmp_path: Path, monkeypatch: pytes
         xgb.Booster, "__init__", lambda s, p=None, **o: (asked.append(p), xgboost_booster(s, p, **o))[1]
     )
     for kind, want in (("lightgbm: values", {"num_threads": 3}), ("xgboost: counts", {"nthread": 3})):
-        folder, manifest = compiled("eager", logged(kind), tmp_path)
+        folder, manifest = compiled("eager", made[kind], tmp_path)
         asked.clear()
         engines.load(folder, manifest, 3).run(arrays(OTHER))
         assert want in asked
