@@ -61,7 +61,7 @@ def test_the_viewer_gets_an_answer_to_each_query_and_a_panel_for_each_gate(scrap
         ["agreement", "errors", "latency", "scores", "slo"]
     )
     assert all(len(of["answers"]) == len(of["panel"].get("targets", [])) for of in drawn["panels"])
-    assert len(drawn["page"]["marks"]) == 7
+    assert len(drawn["page"]["marks"]) >= 7, "each once, and again where a scrape came late"
 
 
 def test_the_command_says_what_it_found(scraped_prometheus: Any) -> None:
