@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+from lockgate.flows.capture import alone, write_private
 from lockgate.flows.home import Home
 from lockgate.flows.spec import Spec
 from lockgate.monitoring.drift.age import aged, span
@@ -95,7 +95,9 @@ def put(where: Home, spec: Spec, digest: str, found: Profile | str) -> str:
     profile = json.loads(found.to_json()) if isinstance(found, Profile) else None
     path = _path(where, spec, digest)
     try:
-        _write(path, json.dumps({"why": "" if profile else found, "profile": profile}))
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with alone(path.parent):
+            write_private(path, {"why": "" if profile else found, "profile": profile})
     except OSError as reason:
         return f"the profile of the training data could not be written to {path}: {reason.strerror or reason}"
     return ""
@@ -173,12 +175,3 @@ def _path(where: Home, spec: Spec, digest: str) -> Path:
     """Another one where it would be made of something else."""
     made_of = json.dumps([spec.monitoring.reference.model_dump(mode="json"), sorted(spec.monitoring.redact)])
     return where.references / f"{digest[:40]}-{hashlib.sha256(made_of.encode()).hexdigest()[:12]}.json"
-
-
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all, and readable by its owner only."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    new = path.with_name(f"{path.name}.{os.getpid()}")
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-        file.write(text)
-    new.replace(path)

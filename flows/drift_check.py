@@ -6,15 +6,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from lockgate.flows import drift_now
 from lockgate.flows.approval.evidence import DRIFT
@@ -45,8 +44,14 @@ def check(spec: Spec, where: Home, registry: Registry, say: Say, now: float | No
     A driver that looks at the inputs itself tells people. What a receiver did not take is told by the next check, and
     a page that could not be kept is made by it. Raises as `drift_now.compared` does.
     """
-    with _alone(where.root / spec.name) as alone:
-        return _looked(spec, where, registry, say, time.time() if now is None else now) if alone else None
+    folder = where.root / spec.name
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        alone = FileLock(folder / "drift.lock", mode=0o600).acquire(blocking=False)
+    except Timeout:
+        return None
+    with alone:
+        return _looked(spec, where, registry, say, time.time() if now is None else now)
 
 
 def _looked(spec: Spec, where: Home, registry: Registry, say: Say, now: float) -> Now:
@@ -62,22 +67,6 @@ def _looked(spec: Spec, where: Home, registry: Registry, say: Say, now: float) -
     if now - known.page_at >= _DAY and not found.comparison.undecided and _keep(spec, where, registry, found, say):
         memory.keep(replace(known, page_at=now))
     return found
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[bool]:
-    """Whether nobody else looks at this pipeline's inputs."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = os.open(folder / "drift.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
-    finally:
-        os.close(lock)
 
 
 def _driver_looks(store: Store, rollout: Rollout, found: Now, now: float, every: float) -> bool:

@@ -13,7 +13,7 @@ from lockgate.flows.capture import read_settings, write_private
 from lockgate.monitoring.drift.words import Comparison, Window
 
 CALM = 2
-"""Looks without drift, one after another, before it is over; a driver's watch is as calm."""
+"""Looks without drift, one after another, before it is over: a rollout must not be held and let go in turn."""
 FRESH = 0.1
 """Of a window that must have been answered since the look before, or it is the same one again."""
 _REFERENCES = 8
@@ -38,12 +38,14 @@ class Known:
 
     def after(self, found: Comparison, window: Window, now: float) -> Self:
         """What cannot be decided changes nothing, and a look without drift at hardly any new row neither."""
-        if found.undecided or not (found.drifting or self._is_fresh(window)):
+        if found.undecided:
             return replace(self, at=now)
-        calm = 0 if found.drifting else min(CALM, self.calm + 1)
+        counts = found.drifting or self._is_fresh(window)
+        calm = 0 if found.drifting else min(CALM, self.calm + counts)
         drifting = found.drifting or (self.drifting and calm < CALM)
         page_at = self.page_at if drifting == self.drifting else 0.0
-        return replace(self, drifting=drifting, calm=calm, seen=found.until, page_at=page_at, at=now)
+        seen = found.until if counts else self.seen
+        return replace(self, drifting=drifting, calm=calm, seen=seen, page_at=page_at, at=now)
 
     def _is_fresh(self, window: Window) -> bool:
         came = 0 if window.at is None else int(np.count_nonzero(window.at > self.seen))

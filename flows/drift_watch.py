@@ -5,12 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 from dataclasses import replace
-from math import inf
 from typing import Self
 
-import numpy as np
-
 from lockgate.flows import drift
+from lockgate.flows.drift_known import Known
 from lockgate.flows.home import Home
 from lockgate.flows.spec import Spec
 from lockgate.flows.world import World
@@ -21,10 +19,6 @@ from lockgate.rollout.state import Drifted
 from lockgate.rollout.store import Rollout
 
 _LOG = logging.getLogger("lockgate.drift")
-_CALM = 2
-"""Comparisons without drift, one after another, before it is over: a rollout must not be held and let go in turn."""
-_FRESH = 0.1
-"""Of a window that must have been answered since the last comparison: with less it is the same one again."""
 _PATIENCE = 5.0
 """Seconds that `close` waits."""
 
@@ -39,8 +33,7 @@ class DriftWatch:
         self, spec: Spec, where: Home, profile: Profile | None, *, drifting: bool = False, side: str = "candidate"
     ) -> None:
         self._spec, self._where, self._profile, self._side = spec, where, profile, side
-        self._drifting, self._calm = drifting, 0
-        self._seen = -inf  # until when the rows were answered that counted last
+        self._known = Known(drifting=drifting)  # `drifting` is what the log says, not what was found since
         self._next = 0.0
         self._thread: threading.Thread | None = None
         self._came: tuple[Comparison, Window] | None = None
@@ -76,11 +69,11 @@ class DriftWatch:
         if came is None:
             return None
         self.last = came[0]
-        return self._changed(*came)
+        return self._changed(*came, now)
 
     def told(self, drifted: Drifted) -> None:
         """It is in the log; what is not is said again after the next comparison."""
-        self._drifting = drifted.drifting
+        self._known = replace(self._known, drifting=drifted.drifting)
 
     def join(self, within: float | None = None) -> None:
         """Wait for the comparison under way, for at most so many seconds."""
@@ -103,19 +96,9 @@ class DriftWatch:
         except Exception:  # noqa: BLE001 - a folder that is gone must not stop the rollout's loop
             _LOG.exception("live inputs cannot be compared with the reference")
 
-    def _changed(self, found: Comparison, window: Window) -> Drifted | None:
-        """What cannot be decided changes nothing, and a calm comparison of hardly any new row neither."""
-        if found.undecided:
+    def _changed(self, found: Comparison, window: Window, now: float) -> Drifted | None:
+        before, after = self._known.drifting, self._known.after(found, window, now)
+        self._known = replace(after, drifting=before)
+        if after.drifting == before:
             return None
-        if found.drifting:
-            self._calm, self._seen = 0, found.until
-        elif self._is_fresh(window):
-            self._calm, self._seen = self._calm + 1, found.until
-        now = found.drifting or (self._drifting and self._calm < _CALM)
-        if now == self._drifting:
-            return None
-        return Drifted(now, drift.reason(found), self._spec.monitoring.drift.on_drift, found.share)
-
-    def _is_fresh(self, window: Window) -> bool:
-        came = 0 if window.at is None else int(np.count_nonzero(window.at > self._seen))
-        return came > 0 and came >= _FRESH * window.rows
+        return Drifted(after.drifting, drift.reason(found), self._spec.monitoring.drift.on_drift, found.share)

@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from lockgate.flows import announced, history, report
+from lockgate.flows.approval.asking import version_of
 from lockgate.flows.approval.desk import Desk
 from lockgate.flows.approval.evidence import DRIFT
 from lockgate.flows.approval.words import plain
@@ -259,8 +260,7 @@ def _clear(d: _Drive) -> None:
 
 def _record(d: _Drive) -> None:
     """The whole story of the model until now, kept with the version that was tried."""
-    subject, state = d.rollout.subject, d.world.store.last(d.rollout.id).state
-    version = d.world.registry.resolve(subject["model"], subject[state.winner])
+    version = version_of(d.world.registry, d.rollout, d.world.store.last(d.rollout.id).state)
     d.world.registry.record(version, f"history-{d.rollout.id}", history.files(d.world.store, d.rollout))
 
 

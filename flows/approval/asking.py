@@ -11,7 +11,8 @@ from lockgate.flows.approval import evidence
 from lockgate.flows.world import World
 from lockgate.registry.approvals import Request, key
 from lockgate.registry.location import locate
-from lockgate.rollout.spec import ApprovalStep
+from lockgate.registry.words import ModelVersion, Registry
+from lockgate.rollout.approving import approval_at
 from lockgate.rollout.state import Asked, Decided, State
 from lockgate.rollout.store import Event, Rollout, Store
 from lockgate.rollout.words import Phase
@@ -41,15 +42,20 @@ def placed(store: Store, rollout: Rollout) -> Placed | None:
     return Placed(**{**found, "request": Request(**found["request"])}) if found else None
 
 
+def version_of(registry: Registry, rollout: Rollout, state: State) -> ModelVersion:
+    """What would be promoted, as the registry knows it now. Raises `NoSuchVersion`, `RegistryDown`."""
+    return registry.resolve(rollout.subject["model"], rollout.subject[state.winner])
+
+
 def ask(world: World, rollout: Rollout, event: Event, now: float) -> tuple[Placed, Asked]:
     """Put the question on the page. What was gathered for this very moment of the rollout is asked again as it was.
 
     Raises `RegistryError`.
     """
-    version = world.registry.resolve(rollout.subject["model"], rollout.subject[event.state.winner])
+    version = version_of(world.registry, rollout, event.state)
     it = placed(world.store, rollout)
     if it is None or it.after != event.sequence or it.closed:
-        it = _gathered(world, rollout, event, now)
+        it = _gathered(world, rollout, event, version, now)
         _keep(world.store, rollout, it)
     it = replace(it, sha=world.registry.ask(version, it.request, it.evidence))
     _keep(world.store, rollout, it)
@@ -58,8 +64,6 @@ def ask(world: World, rollout: Rollout, event: Event, now: float) -> tuple[Place
 
 def close(world: World, rollout: Rollout, it: Placed, state: State) -> Placed:
     """Say on the page what came of it. Raises `RegistryError`."""
-    if it.closed:
-        return it
     version = world.registry.resolve(rollout.subject["model"], it.version)
     world.registry.close(version, it.request, _outcome(world.store, rollout, it, state))
     it = replace(it, closed=True)
@@ -85,12 +89,10 @@ def _keep(store: Store, rollout: Rollout, it: Placed) -> None:
     store.note(rollout.id, PLACED, asdict(it))
 
 
-def _gathered(world: World, rollout: Rollout, event: Event, now: float) -> Placed:
+def _gathered(world: World, rollout: Rollout, event: Event, version: ModelVersion, now: float) -> Placed:
     state = event.state
-    step = rollout.spec.steps[state.step]
-    assert isinstance(step, ApprovalStep)  # noqa: S101 - nobody else asks
-    wanted = step.approval
-    version = world.registry.resolve(rollout.subject["model"], rollout.subject[state.winner])
+    wanted = approval_at(rollout.spec, state)
+    assert wanted is not None  # noqa: S101 - nobody else asks
     page = world.registry.page(version)
     known = builds.known(world.spec, version, world.home)
     if page.author:

@@ -16,6 +16,7 @@ from lockgate.flows.approval.asking import Placed
 from lockgate.flows.hooks import woken
 from lockgate.flows.world import World
 from lockgate.registry.errors import NoSuchVersion, RegistryError, Unusable
+from lockgate.rollout.approving import approval_at
 from lockgate.rollout.errors import StoreDown
 from lockgate.rollout.spec import ApprovalStep
 from lockgate.rollout.state import Broke, Happening, State, Voided
@@ -100,8 +101,7 @@ class Desk:
 
     def _job(self, event: Event, now: float) -> Job | None:
         state, placed = event.state, self._placed
-        step = self._rollout.spec.steps[state.step]
-        waits = state.phase is Phase.WAITING and isinstance(step, ApprovalStep)
+        waits = approval_at(self._rollout.spec, state) is not None
         if placed and not placed.closed and not (waits and state.asked in {"", placed.request.digest}):
             return lambda: self._done(placed, state)
         self._told = self._told or now  # whoever drives has said it at first

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from lockgate.flows.approval.asking import Placed
+from lockgate.flows.approval.asking import Placed, version_of
 from lockgate.registry.approvals import KEY, PENDING, WRITING, Decision, Page, said
-from lockgate.registry.words import ModelVersion, Registry
+from lockgate.registry.words import Registry
 from lockgate.rollout.state import Decided, Happening, State, Voided
 from lockgate.rollout.store import Rollout
 
@@ -68,10 +68,6 @@ def changed(registry: Registry, rollout: Rollout, state: State) -> str:
             f" {now[:12]} now): nobody has approved these. Log the model again as a new version"
         )
     return ""
-
-
-def version_of(registry: Registry, rollout: Rollout, state: State) -> ModelVersion:
-    return registry.resolve(rollout.subject["model"], rollout.subject[state.winner])
 
 
 def _decided(decision: Decision, now: float) -> Decided:

@@ -10,13 +10,13 @@ import getpass
 import time
 
 from lockgate.flows.approval import hearing
-from lockgate.flows.approval.asking import placed
+from lockgate.flows.approval.asking import Placed, placed, version_of
 from lockgate.flows.command import record
 from lockgate.flows.hooks import wake
-from lockgate.registry.approvals import Request, said
+from lockgate.registry.approvals import said
 from lockgate.registry.words import Registry
+from lockgate.rollout.approving import approval_at
 from lockgate.rollout.errors import NotNow
-from lockgate.rollout.spec import ApprovalStep
 from lockgate.rollout.state import Decided, State
 from lockgate.rollout.store import Rollout, Store
 
@@ -31,17 +31,16 @@ def decide(name: str, *, approve: bool, comment: str) -> str:
     with the_store() as store:
         rollout = named(store, name)
         state = store.last(rollout.id).state
-        request = _asked(store, rollout, state)
+        it = _asked(store, rollout, state)
         registry = MlflowRegistry(home().models)
         if registry.knows_people():
-            version = registry.resolve(rollout.subject["model"], rollout.subject[state.winner])
-            registry.decide(version, request, approve=approve, comment=comment)
+            registry.decide(version_of(registry, rollout, state), it.request, approve=approve, comment=comment)
             wake(home(), rollout.model)
             return f"{rollout.id}: {word} in MLflow, under your name there; {_driven(store, rollout)}"
         if approve:
-            _stands(registry, store, rollout, state)
+            _stands(registry, rollout, state, it)
         me = getpass.getuser()
-        decided = Decided(approve, me, comment, request.digest, verified=False, via="cli", said_at=time.time())
+        decided = Decided(approve, me, comment, it.request.digest, verified=False, via="cli", said_at=time.time())
         event = record(store, rollout, decided)
         return (
             f"{rollout.id}: {word} by {me} (identity not verified); the rollout is"
@@ -49,9 +48,8 @@ def decide(name: str, *, approve: bool, comment: str) -> str:
         )
 
 
-def _asked(store: Store, rollout: Rollout, state: State) -> Request:
-    step = rollout.spec.steps[state.step]
-    if not state.phase.stepping or not isinstance(step, ApprovalStep):
+def _asked(store: Store, rollout: Rollout, state: State) -> Placed:
+    if approval_at(rollout.spec, state) is None:
         where = "is over" if state.phase.over else f"is {state.phase.replace('_', ' ')}, in a step that asks nobody"
         raise NotNow(f"there is nothing to approve or reject: {rollout.id} {where}; `lockgate status` shows its steps")
     it = placed(store, rollout)
@@ -60,14 +58,12 @@ def _asked(store: Store, rollout: Rollout, state: State) -> Request:
             f"{rollout.id} has not put its evidence on the version's page yet; look at it there in some seconds, then"
             f" say it again. {_driven(store, rollout)}"
         )
-    return it.request
+    return it
 
 
-def _stands(registry: Registry, store: Store, rollout: Rollout, state: State) -> None:
+def _stands(registry: Registry, rollout: Rollout, state: State, it: Placed) -> None:
     """Raise `NotNow` where what was asked is no longer what stands there, or somebody has rejected it."""
-    it = placed(store, rollout)
-    assert it is not None  # noqa: S101 - it was asked
-    page = registry.page(hearing.version_of(registry, rollout, state))
+    page = registry.page(version_of(registry, rollout, state))
     word = said(page.approval)
     if word and not word[0]:
         raise NotNow(f"cannot approve: the version's page says {page.approval!r}")
