@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import importlib.util
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -27,14 +26,8 @@ class RouterCase:
 
 
 @pytest.fixture(scope="session")
-def fakes() -> ModuleType:
-    """`fakes.py` beside this file: tests are no package, so it is loaded by its path."""
-    spec = importlib.util.spec_from_file_location("lockgate_fakes", Path(__file__).with_name("fakes.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def fakes(from_file: Callable[[str], ModuleType]) -> ModuleType:
+    return from_file("contract/fakes.py")
 
 
 def _address() -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -25,16 +23,9 @@ REQUEST = Request(rollout="r-1", step=2, digest="d" * 64, artifact="a" * 64, ask
 EVIDENCE = "## Promote fraud 2?\n\n| gate | |\n| --- | --- |\n| latency | PASS |\n\n---\n\nthe rest"
 
 
-def _fake(_: Path, __: Path) -> Filled:
-    place = importlib.util.spec_from_file_location("fake_registry", Path(__file__).with_name("fake_registry.py"))
-    assert place
-    assert place.loader
-    module = importlib.util.module_from_spec(place)
-    sys.modules[place.name] = module  # dataclasses look their module up
-    place.loader.exec_module(module)
-
+def _fake(of: Any) -> Filled:
     def filled(versions: int) -> Registry:
-        fake = module.FakeRegistry()
+        fake = of()
         fake.put("fraud", versions)
         return fake  # type: ignore[no-any-return]
 
@@ -107,10 +98,12 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(params=[_mlflow, _fake], ids=["mlflow", "fake"])
-def filled(request: Any, tmp_path: Path, template: Path, model: Path) -> Filled:
+@pytest.fixture(params=["mlflow", "fake"])
+def filled(request: Any, tmp_path: Path, template: Path, model: Path, fake_registry: Any) -> Filled:
+    if request.param == "fake":
+        return _fake(fake_registry)
     (tmp_path / "mlflow.db").write_bytes(template.read_bytes())
-    return request.param(tmp_path, model)  # type: ignore[no-any-return]
+    return _mlflow(tmp_path, model)
 
 
 def test_a_number_resolves_to_itself(filled: Filled) -> None:

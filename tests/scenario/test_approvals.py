@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import sqlite3
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,21 +23,9 @@ _CHROMIUM = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-backg
              "--disable-component-update", "--disable-sync", "--disable-quic")  # fmt: skip
 
 
-def _people() -> Any:
-    """The MLflow server with `lockgate-auth`, and its people, of the plugin's own tests."""
-    place = Path(__file__).parents[1] / "integration" / "registry" / "auth" / "conftest.py"
-    spec = importlib.util.spec_from_file_location("lockgate_auth_people", place)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 @dataclass
 class Office:
-    """A pipeline, the MLflow server that it asks, and a browser for each person."""
+    """A pipeline, the MLflow server that it asks, and a browser for each person; `people`: the plugin's own tests'."""
 
     shop: Any
     server: Any
@@ -122,9 +108,9 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def office(workshop: Any, template: Path, browser: Any) -> Iterator[Office]:
-    people = _people()
-    server = people.Server(workshop.root)
+def office(workshop: Any, template: Path, browser: Any, from_file: Any) -> Iterator[Office]:
+    people = from_file("integration/registry/auth/conftest.py")
+    server = people.started(from_file("integration/registry/served.py"), workshop.root)
     it = Office(workshop, server, people, browser)
     try:
         server.wait()

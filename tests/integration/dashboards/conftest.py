@@ -188,7 +188,7 @@ def running(tmp_path: Path) -> Iterator[Running]:
     assert envoy_process.find(router.at) is None
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def prometheus() -> str:
     """The program; a test that needs it is left out where it is missing, unless it is required."""
     return _needed("prometheus")

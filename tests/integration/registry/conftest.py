@@ -15,6 +15,12 @@ from lockgate.registry.client import quiet_import, quiet_mlflow
 from lockgate.registry.mlflow_registry import MlflowRegistry
 
 
+@pytest.fixture(scope="session")
+def servers(from_file: Any) -> Any:
+    """`served.py`: real MLflow servers."""
+    return from_file("integration/registry/served.py")
+
+
 @dataclass
 class Shelf:
     """An MLflow and how to put models into it."""

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import httpx
@@ -37,31 +38,19 @@ def create_app():
 """
 
 
-class Server:
-    """One worker. `plugin` makes it one that knows people; `environment` is added to its own."""
+class Started:
+    """A command that serves MLflow at `uri`: one process group, from its start to its end."""
 
-    def __init__(self, folder: Path, *, plugin: bool = False, **environment: str) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        self.uri, self.database = f"http://127.0.0.1:{port}", f"sqlite:///{folder / 'mlflow.db'}"
-        self._log = folder / "server.log"
-        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
-        command += ["--workers", "1", "--backend-store-uri", self.database]
-        command += ["--artifacts-destination", str(folder / "served")]
-        clean = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "_MLFLOW_", "LOCKGATE_"))}
-        clean |= {
-            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-            "MLFLOW_DISABLE_TELEMETRY": "true",
-            "DO_NOT_TRACK": "1",
-        }
-        if plugin:
-            command += ["--app-name", "knows-people"]
-            clean["PYTHONPATH"] = _installed(folder / "plugin")
+    def __init__(self, uri: str, folder: Path, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        self.folder, self.uri, self._log = folder, uri, folder / "server.log"
         with self._log.open("w") as log:
             self._process = subprocess.Popen(
-                command, env=clean | environment, cwd=folder, stdout=log, stderr=log, start_new_session=True
+                command, env=environment, cwd=folder, stdout=log, stderr=log, start_new_session=True
             )
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
 
     def wait(self) -> None:
         deadline = time.monotonic() + READY_WITHIN
@@ -71,7 +60,7 @@ class Server:
                     return
             except httpx.HTTPError:
                 time.sleep(0.1)
-        raise AssertionError(f"the server did not come up:\n{self._log.read_text()[-3000:]}")
+        raise AssertionError(f"the server did not come up:\n{self.log[-3000:]}")
 
     def stop(self) -> None:
         """The whole process group: the command starts uvicorn, and uvicorn its worker."""
@@ -93,6 +82,39 @@ class Server:
         except ProcessLookupError:
             return False
         return True
+
+
+class Server(Started):
+    """One worker. `plugin` makes it one that knows people; `environment` is added to its own."""
+
+    def __init__(self, folder: Path, *, plugin: bool = False, **environment: str) -> None:
+        self.database = f"sqlite:///{folder / 'mlflow.db'}"
+        port = free_port()
+        command = mlflow(port, self.database, folder / "served")
+        if plugin:
+            command += ["--app-name", "knows-people"]
+            environment["PYTHONPATH"] = _installed(folder / "plugin")
+        super().__init__(f"http://127.0.0.1:{port}", folder, command, quiet() | environment)
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
+def mlflow(port: int, database: str, files: Path) -> list[str]:
+    """The command of one worker."""
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
+    return [*command, "--workers", "1", "--backend-store-uri", database, "--artifacts-destination", str(files)]
+
+
+def quiet() -> dict[str, str]:
+    """An environment with nothing of the machine's own MLflow."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "_MLFLOW_", "LOCKGATE_"))}
+    more = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1"}
+    return clean | more
 
 
 def _installed(folder: Path) -> str:

@@ -5,7 +5,6 @@ What every registry does with them is in the contract tests.
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -324,16 +323,11 @@ def test_a_comment_that_mlflow_refuses_is_a_sentence(registry: MlflowRegistry, v
 
 
 @pytest.fixture(scope="module")
-def served(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def served(servers: Any, template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A server that knows people, and forbids to approve."""
-    place = importlib.util.spec_from_file_location("served", Path(__file__).with_name("served.py"))
-    assert place
-    assert place.loader
-    module = importlib.util.module_from_spec(place)
-    place.loader.exec_module(module)
     folder = tmp_path_factory.mktemp("served")
     shutil.copy(template, folder / "mlflow.db")
-    server = module.Server(folder, plugin=True)
+    server = servers.Server(folder, plugin=True)
     try:
         server.wait()
         yield server

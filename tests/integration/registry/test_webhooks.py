@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import threading
 import time
@@ -78,14 +77,9 @@ def receiver(tmp_path: Path) -> Iterator[Receiver]:
     server.server_close()
 
 
-def start(template: Path, folder: Path, **options: Any) -> Iterator[Any]:
-    place = importlib.util.spec_from_file_location("served", Path(__file__).with_name("served.py"))
-    assert place
-    assert place.loader
-    module = importlib.util.module_from_spec(place)
-    place.loader.exec_module(module)
+def start(servers: Any, template: Path, folder: Path, **options: Any) -> Iterator[Any]:
     shutil.copy(template, folder / "mlflow.db")
-    server = module.Server(folder, **options)
+    server = servers.Server(folder, **options)
     try:
         server.wait()
         yield server
@@ -94,9 +88,10 @@ def start(template: Path, folder: Path, **options: Any) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def served(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def served(servers: Any, template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Made for webhooks within one machine; it reads its list of them anew for every event."""
     yield from start(
+        servers,
         template,
         tmp_path_factory.mktemp("served"),
         MLFLOW_WEBHOOK_ALLOWED_SCHEMES="http,https",
@@ -107,9 +102,9 @@ def served(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 @pytest.fixture(scope="module")
-def plain(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def plain(servers: Any, template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """As MLflow comes, but bob is no administrator."""
-    yield from start(template, tmp_path_factory.mktemp("plain"), plugin=True)
+    yield from start(servers, template, tmp_path_factory.mktemp("plain"), plugin=True)
 
 
 def at(server: Any) -> Location:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,22 +15,10 @@ from lockgate.rollout.store import Rollout, Store
 SPEC = RolloutSpec.model_validate({"steps": [{"canary": {"weight": 5}}], "gates": {"e": {"metric": "error_rate"}}})
 
 
-@pytest.fixture(scope="module")
-def registry_of() -> Any:
-    place = Path(__file__).parents[2] / "contract" / "fake_registry.py"
-    spec = importlib.util.spec_from_file_location("fake_registry_of_pipelines", place)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module.FakeRegistry
-
-
 @pytest.fixture
-def pipelines(registry_of: Any) -> tuple[Any, Any]:
+def pipelines(fake_registry: Any) -> tuple[Any, Any]:
     """Two of them, each with a store of its own, at one registry."""
-    registry = registry_of()
+    registry = fake_registry()
     registry.put("fraud", 2)
     model = SimpleNamespace(model=SimpleNamespace(name="fraud"))
     return (

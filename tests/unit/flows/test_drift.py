@@ -69,27 +69,11 @@ def fetched(tmp_path: Path) -> FetchedModel:
 
 
 @pytest.fixture
-def captured(home: Home) -> Callable[..., None]:
+def captured(home: Home, write_live: Callable[..., Path]) -> Callable[..., None]:
     """`captured(at, times)`: 1,000 live rows by then, of distances in another unit."""
 
     def write(at: float, times: float = 1.0) -> None:
-        n = 1000
-        word = pa.array(["live"] * n)
-        about: dict[str, Any] = {
-            "request_id": [f"{at}-{i}" for i in range(n)],
-            "row": pa.array([0] * n, pa.int32()),
-            "rows": pa.array([1] * n, pa.int32()),
-            "at": pa.array([int((at - n + i) * 1e6) for i in range(n)], pa.timestamp("us", "UTC")),
-            "variant": word,
-            "kind": word,
-            "unit": pa.nulls(n, pa.string()),
-            "status": pa.array([200] * n, pa.int16()),
-            "digest": word,
-        }
-        live = {f"input.{name}": values for name, values in rows(int(at), n, times).items()}
-        folder = home.capture("fraud") / DIGEST[:12]
-        folder.mkdir(parents=True, exist_ok=True)
-        parquet.write_table(pa.table(about | live), folder / f"r-{int(at * 1000)}.parquet")
+        write_live(home, DIGEST, at, rows(int(at), 1000, times))
 
     return write
 

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -140,6 +140,7 @@ class Pipeline:
 
     spec: Spec
     home: Home
+    write_live: Callable[..., Path]
     shelf: Shelf = field(default_factory=Shelf)
     said: list[str] = field(default_factory=list)
     now: float = NOW
@@ -148,7 +149,8 @@ class Pipeline:
         """None: a minute later, without new rows."""
         self.now += 60.0 if times is None else 2000.0
         if times is not None:
-            _write(self.home, self.now, times)
+            path = self.write_live(self.home, DIGEST, self.now, rows(int(self.now), 1000, times))
+            os.utime(path, (self.now, self.now))
         return drift_check.check(self.spec, self.home, self.shelf, self.said.append, self.now)  # type: ignore[arg-type]
 
     def opens(self, *, steps: bool = True, driven: bool = True, broke: bool = False, seen: float = 0.0) -> None:
@@ -171,34 +173,14 @@ class Pipeline:
             store.close_rollout("fraud-1", self.now)
 
 
-def _write(home: Home, at: float, times: float) -> None:
-    n = 1000
-    word = pa.array(["live"] * n)
-    about: dict[str, Any] = {
-        "request_id": [f"{at}-{i}" for i in range(n)],
-        "row": pa.array([0] * n, pa.int32()),
-        "rows": pa.array([1] * n, pa.int32()),
-        "at": pa.array([int((at - n + i) * 1e6) for i in range(n)], pa.timestamp("us", "UTC")),
-        "variant": word,
-        "kind": word,
-        "unit": pa.nulls(n, pa.string()),
-        "status": pa.array([200] * n, pa.int16()),
-        "digest": word,
-    }
-    live = {f"input.{name}": values for name, values in rows(int(at), n, times).items()}
-    folder = home.capture("fraud") / DIGEST[:12]
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"r-{int(at * 1000)}.parquet"
-    parquet.write_table(pa.table(about | live), path)
-    os.utime(path, (at, at))
-
-
 @pytest.fixture
-def pipeline(home: Home, spec: Spec, fetched: FetchedModel, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
+def pipeline(
+    home: Home, spec: Spec, fetched: FetchedModel, write_live: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> Pipeline:
     """Whose training data is on this disk; pages are made without Evidently."""
     monkeypatch.setattr(drift_now, "_rows", lambda *_: drift.rows_of(fetched, spec))
     monkeypatch.setattr(drift_now, "page", lambda *a: a[-1].write_text("a page") and "")
-    made = Pipeline(spec, home)
+    made = Pipeline(spec, home, write_live)
     monkeypatch.setattr(drift_now, "_registry", lambda _: made.shelf)
     return made
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import socket
 import subprocess
 import threading
@@ -77,14 +75,16 @@ def endpoint() -> Iterator[Endpoint]:
 
 
 @pytest.fixture(scope="session")
-def scraped_prometheus(endpoint: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scraped]:
+def scraped_prometheus(
+    endpoint: Endpoint, prometheus: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Scraped]:
     """Once the stories are at their end."""
     folder = tmp_path_factory.mktemp("prometheus")
     address = f"127.0.0.1:{_free_port()}"
     configuration = folder / "prometheus.yml"
     configuration.write_text(_CONFIGURATION.format(address=f"127.0.0.1:{endpoint.server_port}"))
     command = [
-        *(_needed("prometheus"), f"--config.file={configuration}", f"--web.listen-address={address}"),
+        *(prometheus, f"--config.file={configuration}", f"--web.listen-address={address}"),
         *(f"--storage.tsdb.path={folder / 'data'}", "--log.level=warn"),
     ]
     with (folder / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
@@ -118,12 +118,3 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def _needed(program: str) -> str:
-    found = shutil.which(program)
-    if found is None:
-        if os.environ.get("LOCKGATE_TEST_PROMETHEUS") == "required":
-            pytest.fail(f"{program} is missing, and LOCKGATE_TEST_PROMETHEUS is `required`")
-        pytest.skip(f"{program} is not installed")
-    return found

@@ -8,17 +8,13 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import shutil
-import signal
-import socket
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -30,7 +26,6 @@ from lockgate.registry.approvals import APPROVAL, DECISIONS, REQUEST, Request
 
 KEY = "the key of these tests, and of nothing else"
 PASSWORD = "a password of twelve characters"  # noqa: S105 - of people who live as long as the tests
-READY_WITHIN = 120
 _EDIT = (("registered_model", "READ"), ("registered_model_version", "EDIT"))
 _MANAGE = (("registered_model", "MANAGE"), ("registered_model_version", "MANAGE"), ("experiment", "MANAGE"))
 ROLES = {"risk-leads": _EDIT, "lockgate-pipeline": _MANAGE, "lockgate-break-glass": _MANAGE}
@@ -44,7 +39,7 @@ PEOPLE = {
 }
 
 
-def environment(folder: Path, **more: str) -> dict[str, str]:
+def environment(servers: Any, folder: Path, **more: str) -> dict[str, str]:
     """What the server is started with: nothing of the machine's own MLflow."""
     settings = folder / "auth.ini"
     settings.write_text(
@@ -52,14 +47,11 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
         # Or each request checks a password anew, which is slow on purpose.
         "auth_cache_ttl_seconds = 600\n"
     )
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "_MLFLOW_", "LOCKGATE_"))}
-    return clean | {
+    quiet: dict[str, str] = servers.quiet()
+    return quiet | {
         "MLFLOW_AUTH_CONFIG_PATH": str(settings),
         "MLFLOW_AUTH_ADMIN_PASSWORD": PASSWORD,
         "MLFLOW_FLASK_SERVER_SECRET_KEY": "of these tests",
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "DO_NOT_TRACK": "1",
         "PYTHONPATH": _registered(folder),
         **more,
     }
@@ -76,53 +68,12 @@ def _registered(folder: Path) -> str:
     return str(info.parent)
 
 
-def command(folder: Path, port: int, plugin: str = "lockgate-auth") -> list[str]:
-    served = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    stored = ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"]
-    files = ["--artifacts-destination", str(folder / "files")]
-    return [sys.executable, "-m", "mlflow", "server", "--app-name", plugin, *served, *stored, *files]
-
-
-class Server:
-    """One worker, and the log of what it says."""
-
-    def __init__(self, folder: Path, plugin: str = "lockgate-auth", **more: str) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = int(free.getsockname()[1])
-        self.folder, self.uri, self._log = folder, f"http://127.0.0.1:{port}", folder / "server.log"
-        with self._log.open("w") as log:
-            self._process = subprocess.Popen(
-                command(folder, port, plugin),
-                env=environment(folder, LOCKGATE_APPROVAL_KEY=KEY, **more),
-                cwd=folder,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-
-    @property
-    def log(self) -> str:
-        return self._log.read_text()
-
-    def wait(self) -> None:
-        deadline = time.monotonic() + READY_WITHIN
-        while time.monotonic() < deadline and self._process.poll() is None:
-            try:
-                if httpx.get(f"{self.uri}/health", timeout=1).is_success:
-                    return
-            except httpx.HTTPError:
-                time.sleep(0.1)
-        raise AssertionError(f"the server did not come up:\n{self.log[-3000:]}")
-
-    def stop(self) -> None:
-        if self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGTERM)
-            try:
-                self._process.wait(15)
-            except subprocess.TimeoutExpired:
-                os.killpg(self._process.pid, signal.SIGKILL)
-                self._process.wait(15)
+def started(servers: Any, folder: Path, plugin: str = "lockgate-auth", **more: str) -> Any:
+    """A server that knows these people. `servers`: the module `served.py`."""
+    port = servers.free_port()
+    command = servers.mlflow(port, f"sqlite:///{folder / 'mlflow.db'}", folder / "files")
+    surroundings = environment(servers, folder, LOCKGATE_APPROVAL_KEY=KEY, **more)
+    return servers.Started(f"http://127.0.0.1:{port}", folder, [*command, "--app-name", plugin], surroundings)
 
 
 class Someone:
@@ -186,7 +137,7 @@ class Someone:
 
 @dataclass(frozen=True)
 class World:
-    server: Server
+    server: Any
     alice: Someone
     bob: Someone
     carol: Someone
@@ -237,10 +188,10 @@ def _people(root: Someone) -> None:
 
 
 @pytest.fixture(scope="session")
-def world(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(servers: Any, template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("auth")
     shutil.copy(template, folder / "mlflow.db")
-    server = Server(folder)
+    server = started(servers, folder)
     try:
         server.wait()
         root = Someone("root", server.uri)
@@ -254,8 +205,8 @@ def world(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 @pytest.fixture(scope="session")
-def server_of() -> type[Server]:
-    return Server
+def server_of(servers: Any) -> Callable[..., Any]:
+    return partial(started, servers)
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -30,17 +28,6 @@ from lockgate.rollout.words import Outcome, Phase
 GATES = {"errors": {"metric": "error_rate"}}
 FACTS = {"candidate_digest": "b" * 64, "candidate_bento": "fraud:b"}
 DAY = 86_400.0
-
-
-def _fake() -> Any:
-    place = Path(__file__).parents[3] / "contract" / "fake_registry.py"
-    spec = importlib.util.spec_from_file_location("fake_registry_of_desks", place)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module.FakeRegistry()
 
 
 @dataclass
@@ -86,13 +73,13 @@ class Office:
 
 
 @pytest.fixture
-def office_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Office]:
+def office_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fake_registry: Any) -> Callable[..., Office]:
     monkeypatch.setattr("lockgate.flows.builds.known", lambda *_: None)
 
     def make(**approval: Any) -> Office:
         steps = [{"shadow": {}}, {"approval": approval}, {"canary": {"weight": 50}}]
         spec = RolloutSpec.model_validate({"steps": steps, "gates": GATES})
-        registry = _fake()
+        registry = fake_registry()
         registry.put("fraud", 2)
         store = Store(f"sqlite:///{tmp_path / 'state.db'}")
         rollout = Rollout("fraud-1", "fraud", spec, {"model": "fraud", "stable": "1", "candidate": "2"}, {}, 1.0, None)
