@@ -200,6 +200,8 @@ def _commanded(spec: RolloutSpec, state: State, said: Commanded, now: float) -> 
     who = f"{said.command} by {said.by}" + (f": {said.comment}" if said.comment else "")
     if said.command == "abort" and state.phase in (Phase.PENDING, Phase.BUILDING):
         return replace(state, phase=Phase.FAILED, since=now, reason=who, ending="by_hand")
+    if said.command == "abort" and state.phase is Phase.PROMOTING:  # whoever drives puts the alias back
+        return back(state, who, "by_hand", now)
     if not state.phase.stepping:
         raise NotNow(f"cannot {said.command}: the rollout is {state.phase}")
     match said.command:

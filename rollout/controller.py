@@ -1,5 +1,8 @@
 """One rollout's tick: measure → judge → advance → record → apply routes → verify what the data plane serves.
 
+What was counted is judged at looks, which may be half a minute apart. But every tick measures: an outage waits for no
+look, and the tick that finds one takes the traffic away.
+
 Routes are a function of the state and are compared with what is served on every tick, so a crash between any two
 lines heals on the next one. Nothing here waits for anything but the router and the store.
 """
@@ -20,7 +23,8 @@ from lockgate.rollout.progress import Progress, begun
 from lockgate.rollout.state import Happening, Judged, State
 from lockgate.rollout.store import Event, Rollout, Store
 from lockgate.rollout.verdict import GONE, Verdict
-from lockgate.rollout.words import Endpoint, Outcome, Phase, Routes
+from lockgate.rollout.watch import Watch, watch
+from lockgate.rollout.words import Counts, Endpoint, Outcome, Phase, Routes
 
 LEASE = 15.0
 """Seconds that a controller which says nothing more is believed to live."""
@@ -49,12 +53,15 @@ class Controller:
         self._source, self._observer = sources if isinstance(sources, tuple) else (sources, Nothing())
         self._sides, self._clock = sides, clock
         self._analysis = Analysis(rollout.spec)
+        self._owner = ""
+        self._watch: Watch | None = None
 
     def tick(self, owner: str, now: float) -> Event:
         """One turn of the loop; the state it left. Raises `Fenced` when somebody else drives this rollout."""
         if not self._store.lease(self.rollout.id, owner, now, LEASE):
             holder = self._store.holder(self.rollout.id, now) or "another controller"
             raise Fenced(f"{self.rollout.id} is driven by {holder}")
+        self._owner = owner
         last = self._store.last(self.rollout.id)
         if last.state.phase.stepping:
             last = self._weigh(last, now)
@@ -62,7 +69,26 @@ class Controller:
         return last
 
     def record(self, after: Event, happening: Happening, now: float) -> Event:
-        return self._store.append(self.rollout, after, happening, now)
+        return self._store.append(self.rollout, after, happening, now, self._owner)
+
+    def unmoved(self, state: State) -> bool:
+        """Asked right before what the fence cannot hold up. False when a later rollout has begun.
+
+        Raises `Fenced` when this is not the rollout's state any more.
+        """
+        if state.phase.over:
+            return self._is_the_last()
+        if self._store.last(self.rollout.id).state != state:
+            raise Fenced(f"{self.rollout.id} went on while this controller acted on what was before")
+        return True
+
+    def _is_the_last(self) -> bool:
+        """Also once it is closed: what somebody who slept in between has applied too late is put right."""
+        if self._store.rollout(self.rollout.id).closed_at is None:
+            return True
+        if self._store.open_of(self.rollout.model) is not None:
+            return False
+        return self._store.rollouts(self.rollout.model)[0].id == self.rollout.id
 
     def conform(self, state: State, now: float) -> None:
         """Make the data plane serve what the state asks for, and start a step's counts when its routes are on."""
@@ -73,6 +99,8 @@ class Controller:
             return  # its replicas are coming back; whatever is served now, nothing better can be
         if self._router.applied() != wanted:
             moved = self._share(state, now, wanted)
+            if not self.unmoved(state):
+                return  # the next rollout may be under way
             self._router.apply(wanted)
             if moved:
                 self._store.save_progress(self.rollout.id, moved.on(now, self._later(now)))
@@ -143,30 +171,45 @@ class Controller:
         return self.record(last, moved, now) if moved else last
 
     def _judge(self, progress: Progress, state: State, now: float) -> Verdict:
-        """The verdict with what came since the last look, where one is due; else what it was."""
-        if progress.verdict is not None and progress.verdict.reason != GONE and not progress.due(now):
-            before = progress.verdict
-            # What was said of all is not what is said of the rest.
-            if before.looks and not set(state.dropped) <= set(before.dropped):
-                before = self._analysis.verdict(progress.evidence, progress.index, state.dropped)
-            return self._alive(before)
-        step = self.rollout.spec.steps[progress.index]
+        """The verdict with what came since the last look, where one is due or there is an outage; else what it was."""
+        verdict, step = progress.verdict, self.rollout.spec.steps[progress.index]
+        before = verdict if verdict and verdict.reason != GONE and not progress.due(now) else None
         try:
             seen = self._source.measure()
         except (SourceDown, RouterDown) as error:
+            if before:
+                return self._as_before(before, progress, state)
             verdict = blind(self.rollout.spec, str(error))
             self._store.save_progress(self.rollout.id, replace(progress, verdict=verdict))
             return verdict
+        watched = self._watched(progress, now, seen)
+        if before and not watched.alarms(len(self.rollout.spec.challengers)):
+            return self._as_before(before, progress, state)
         observed = self._observer.observe(
             Span(progress.index, progress.at, now, progress.began, progress.shares, progress.others)
         )
         progress, warm = progress.warmed(now, self._servers(), self.rollout.spec.warm_up, step)
         progress, look = progress.look(now, seen, observed, step)
-        evidence = self._analysis.look(progress.evidence, replace(look, warm=warm))
+        look = watched.told(replace(look, warm=warm))
+        evidence = self._analysis.look(progress.evidence, look)
         verdict = self._alive(self._analysis.verdict(evidence, progress.index, state.dropped))
         progress = replace(progress, evidence=evidence, verdict=verdict)
-        self._store.save_progress(self.rollout.id, progress, replace(look, warm=warm))
+        self._store.save_progress(self.rollout.id, progress, look)
         return verdict
+
+    def _as_before(self, verdict: Verdict, progress: Progress, state: State) -> Verdict:
+        """What was said of all is not what is said of the rest."""
+        if verdict.looks and not set(state.dropped) <= set(verdict.dropped):
+            verdict = self._analysis.verdict(progress.evidence, progress.index, state.dropped)
+        return self._alive(verdict)
+
+    def _watched(self, progress: Progress, now: float, seen: Counts) -> Watch:
+        """With this tick. Whoever takes over goes on from the last look."""
+        last = self._watch if self._watch and self._watch.index == progress.index else watch(progress)
+        up = [name for name, servers in self._sides().items() if servers]
+        spec = self.rollout.spec
+        self._watch = last.ticked(now, seen, spec.steps[progress.index], up, spec.traffic.failover.deadline)
+        return self._watch
 
     def _alive(self, verdict: Verdict) -> Verdict:
         """Old counts promote nothing dead."""

@@ -6,6 +6,7 @@ RolloutError
 │   └── RouterRefused    the data plane kept what it served before
 ├── SourceDown           no measurements to be had
 ├── StoreDown            the store does not answer
+│   └── Unreadable       what it holds is damaged, or a newer version wrote it
 ├── AlreadyOpen          the model has an open rollout
 ├── NoRollout            there is no such rollout
 ├── NotNow               the rollout's phase does not allow this command
@@ -37,6 +38,10 @@ class SourceDown(RolloutError):
 
 class StoreDown(RolloutError):
     pass
+
+
+class Unreadable(StoreDown):
+    """No waiting mends it."""
 
 
 class AlreadyOpen(RolloutError):

@@ -75,12 +75,14 @@ class Progress:
             candidate=seen.candidate.since(self.seen.candidate),
             shadow=seen.shadow.since(self.seen.shadow),
             others={name: tally.since(self.seen.others.get(name, Tally())) for name, tally in seen.others.items()},
+            shed=seen.shed - self.seen.shed if seen.shed >= self.seen.shed else seen.shed,
         )
         total = Counts(
             stable=self.step.stable.plus(came.stable),
             candidate=self.step.candidate.plus(came.candidate),
             shadow=self.step.shadow.plus(came.shadow),
             others={name: self.step.others.get(name, Tally()).plus(tally) for name, tally in came.others.items()},
+            shed=self.step.shed + came.shed,
         )
         look = Look(
             step=self.index,
@@ -113,6 +115,11 @@ class Progress:
 def begun(index: int, now: float, seen: Counts, evidence: Evidence, servers: tuple[str, ...] = ()) -> Progress:
     """A step whose routes have just been applied: what was counted until now belongs to the one before."""
     return Progress(index, now, evidence, seen, began=now, cold_since=now, servers=servers)
+
+
+def answered_by(name: str, counts: Counts, step: Step) -> Tally:
+    """What a challenger has answered."""
+    return _candidate(counts, step) if name == "candidate" else counts.others.get(name, Tally())
 
 
 def _candidate(counts: Counts, step: Step) -> Tally:

@@ -34,6 +34,7 @@ from lockgate.rollout.traffic import Failover, HeaderName, Traffic
 
 __all__ = [
     "AB_GATE",
+    "OUTAGE_GATE",
     "STORED",
     "Ab",
     "AbStep",
@@ -63,6 +64,8 @@ STORED = "stored"
 """The context in which a spec is read that was checked when it was stored, perhaps by an earlier version."""
 AB_GATE = "ab"
 """How the test of an `ab` step is called among the gates."""
+OUTAGE_GATE = "outage"
+"""How what is looked for in every rollout is called among them: a challenger that fails everything."""
 
 
 class WarmUp(Section):
@@ -171,6 +174,8 @@ class RolloutSpec(Section):
                 self._check_guarded(gate)
         if AB_GATE in self.gates:
             raise ValueError(f"gates.{AB_GATE}: is what the A/B test itself is called; choose another name")
+        if OUTAGE_GATE in self.gates:
+            raise ValueError(f"gates.{OUTAGE_GATE}: is looked for in every rollout; choose another name")
         return self
 
     def without_secrets(self, hide: Callable[[str], str]) -> Self:
@@ -187,7 +192,9 @@ class RolloutSpec(Section):
             for name, metric in self.metrics.items()
             if metric.sql
         }
-        return self.model_copy(update={"metrics": {**self.metrics, **hidden}, "gates": gates})
+        clients = self.traffic.clients and self.traffic.clients.hidden()
+        traffic = self.traffic.model_copy(update={"clients": clients})
+        return self.model_copy(update={"metrics": {**self.metrics, **hidden}, "gates": gates, "traffic": traffic})
 
     def _check_metric(self, at: str, name: str) -> None:
         if name not in self.metrics and (near := get_close_matches(name, self.metrics, n=1)):

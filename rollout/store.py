@@ -7,79 +7,38 @@ A unique index keeps one open rollout per model. The lease says who drives; it i
 from __future__ import annotations
 
 import json
-import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from sqlalchemy import (
     Connection,
-    Engine,
-    ExceptionContext,
-    create_engine,
-    event,
+    func,
     insert,
-    inspect,
-    make_url,
     select,
     update,
 )
-from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+from sqlalchemy.exc import IntegrityError
 
 from lockgate.rollout.advance import advance
 from lockgate.rollout.analysis.words import Look
-from lockgate.rollout.errors import AlreadyOpen, Fenced, NoRollout, StoreDown
+from lockgate.rollout.database import connected
+from lockgate.rollout.errors import AlreadyOpen, Fenced, NoRollout, Unreadable
 from lockgate.rollout.progress import Progress
-from lockgate.rollout.spec import STORED, RolloutSpec
+from lockgate.rollout.rows import Event, Rollout, event_at, event_of, rollouts_of, unreadable
 from lockgate.rollout.state import HAPPENING, STATE, Happening, Opened, State
-from lockgate.rollout.tables import METADATA, events, leases, looks, notes, progress, rollouts
+from lockgate.rollout.tables import events, leases, looks, notes, progress, rollouts
 
-_TRIES = 20
+__all__ = ["Event", "Rollout", "Store", "opened"]
+
 _PROGRESS: TypeAdapter[Progress] = TypeAdapter(Progress)
 _LOOK: TypeAdapter[Look] = TypeAdapter(Look)
 
 
-@dataclass(frozen=True, slots=True)
-class Rollout:
-    """A rollout as it was opened. `subject` says what it is about (versions, digests); `document` is the whole spec."""
-
-    id: str
-    model: str
-    spec: RolloutSpec
-    subject: Mapping[str, str]
-    document: Mapping[str, Any]
-    opened_at: float
-    closed_at: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One line of the log: what happened, and the state after it."""
-
-    sequence: int
-    at: float
-    happening: Happening
-    state: State
-
-
 class Store:
     def __init__(self, url: str) -> None:
-        at = make_url(url)
-        if at.drivername in ("postgresql", "postgres"):
-            at = at.set(drivername="postgresql+psycopg")
-        if at.get_backend_name() == "sqlite" and at.database:
-            Path(at.database).parent.mkdir(parents=True, exist_ok=True)
-        self._engine = create_engine(at, pool_pre_ping=True)  # a server that was restarted costs no tick
-        if self._engine.dialect.name == "sqlite":
-            event.listen(self._engine, "connect", _sqlite_pragmas)
-        try:
-            _create_tables(self._engine)
-        except OperationalError as error:
-            raise _down(self._engine, error) from error
-        event.listen(self._engine, "handle_error", _translate)
+        self._engine = connected(url)
 
     def close(self) -> None:
         self._engine.dispose()
@@ -113,24 +72,23 @@ class Store:
 
     def rollout(self, rollout_id: str) -> Rollout:
         with self._engine.begin() as db:
-            row = db.execute(select(rollouts).where(rollouts.c.id == rollout_id)).mappings().first()
-        if row is None:
+            found = rollouts_of(db, select(rollouts).where(rollouts.c.id == rollout_id))
+        if not found:
             raise NoRollout(f"there is no rollout {rollout_id}; `lockgate status` lists the open ones")
-        return _rollout(row)
+        return found[0]
 
     def open_of(self, model: str) -> Rollout | None:
         query = select(rollouts).where(rollouts.c.model == model, rollouts.c.closed_at.is_(None))
         with self._engine.begin() as db:
-            row = db.execute(query).mappings().first()
-        return _rollout(row) if row else None
+            return next(iter(rollouts_of(db, query)), None)
 
-    def rollouts(self, model: str | None = None) -> list[Rollout]:
-        """Newest first."""
+    def rollouts(self, model: str | None = None, told: Callable[[Unreadable], object] | None = None) -> list[Rollout]:
+        """Newest first. `told`: of those that cannot be read, which are left out; without it the first one raises."""
         query = select(rollouts).order_by(rollouts.c.opened_at.desc(), rollouts.c.id.desc())
         if model is not None:
             query = query.where(rollouts.c.model == model)
         with self._engine.begin() as db:
-            return [_rollout(row) for row in db.execute(query).mappings()]
+            return rollouts_of(db, query, told)
 
     def close_rollout(self, rollout_id: str, now: float) -> None:
         with self._engine.begin() as db:
@@ -141,22 +99,36 @@ class Store:
             )
 
     def events(self, rollout_id: str) -> list[Event]:
-        query = select(events).where(events.c.rollout == rollout_id).order_by(events.c.sequence)
+        """In their order. Raises `Unreadable`, with the first one that is."""
+        mine = events.c.rollout == rollout_id
+        query = select(events).where(mine).order_by(events.c.sequence)
         with self._engine.begin() as db:
-            return [_event(row) for row in db.execute(query).mappings()]
+            try:
+                return [event_of(row) for row in db.execute(query).mappings()]
+            except ValueError as odd:  # JSON's and pydantic's
+                for number in (
+                    db.execute(select(events.c.sequence).where(mine).order_by(events.c.sequence)).scalars().all()
+                ):
+                    event_at(db, rollout_id, number)
+                raise unreadable(f"the log of {rollout_id}", odd) from odd
 
     def last(self, rollout_id: str) -> Event:
-        query = select(events).where(events.c.rollout == rollout_id).order_by(events.c.sequence.desc()).limit(1)
+        highest = select(func.max(events.c.sequence)).where(events.c.rollout == rollout_id)
         with self._engine.begin() as db:
-            row = db.execute(query).mappings().first()
-        if row is None:
-            raise NoRollout(f"there is no rollout {rollout_id}")
-        return _event(row)
+            number = db.execute(highest).scalar()
+            if number is None:
+                raise NoRollout(f"there is no rollout {rollout_id}")
+            return event_at(db, rollout_id, number)
 
-    def append(self, rollout: Rollout, after: Event, happening: Happening, now: float) -> Event:
-        """Record what happened after `after`. Raises `Fenced` when somebody else recorded something first."""
+    def append(self, rollout: Rollout, after: Event, happening: Happening, now: float, owner: str = "") -> Event:
+        """Record what happened after `after`. `owner`: who drives; people need none.
+
+        Raises `Fenced` when somebody else recorded something first, or has taken the owner's lease.
+        """
         try:
             with self._engine.begin() as db:
+                if owner:
+                    _held(db, rollout.id, owner)
                 return _append(db, rollout, after, happening, now)
         except IntegrityError as error:
             self.last(rollout.id)  # or NoRollout
@@ -212,10 +184,14 @@ class Store:
 
     def looks(self, rollout_id: str) -> Iterator[Look]:
         """In their order."""
-        query = select(looks.c.document).where(looks.c.rollout == rollout_id).order_by(looks.c.number)
+        query, number = select(looks.c.document).where(looks.c.rollout == rollout_id).order_by(looks.c.number), 1
         with self._engine.connect() as db:
-            for row in db.execute(query.execution_options(yield_per=500)):
-                yield _LOOK.validate_python(row[0])
+            try:
+                for row in db.execute(query.execution_options(yield_per=500)):
+                    yield _LOOK.validate_python(row[0])
+                    number += 1
+            except ValueError as odd:
+                raise unreadable(f"look {number} of {rollout_id}", odd) from odd
 
     def note(self, rollout_id: str, name: str, document: Any) -> None:
         """Keep something to show, in place of what was kept by this name."""
@@ -233,41 +209,28 @@ class Store:
             return db.execute(query).scalar()
 
     def progress(self, rollout_id: str) -> Progress | None:
-        with self._engine.begin() as db:
+        """None where nothing is kept, or it cannot be read: the evidence is computed anew from the looks."""
+        with self._engine.begin() as db, suppress(ValueError):  # JSON's and pydantic's
             row = db.execute(select(progress).where(progress.c.rollout == rollout_id)).mappings().first()
-        return _progress(row["document"]) if row else None
+            return _PROGRESS.validate_python(row["document"]) if row else None
+        return None
+
+
+def _held(db: Connection, rollout_id: str, owner: str) -> None:
+    """Nobody takes the lease between this and the end of the transaction: it is written, not read."""
+    mine = (leases.c.rollout == rollout_id) & (leases.c.owner == owner)
+    if not db.execute(update(leases).where(mine).values(owner=owner)).rowcount:
+        raise Fenced(f"another controller has taken {rollout_id}")
 
 
 def _looks(db: Connection, rollout_id: str) -> int:
     """How many looks the progress that is kept is made of."""
     query = select(progress.c.document).where(progress.c.rollout == rollout_id).with_for_update()
-    document = db.execute(query).scalar() or {}
-    return int((document.get("evidence") or {}).get("looks", 0))
-
-
-def _progress(document: Any) -> Progress | None:
-    """None for one that an earlier version of Lockgate wrote: the evidence is computed anew from the looks."""
     try:
-        return _PROGRESS.validate_python(document)
-    except ValidationError:
-        return None
-
-
-def _create_tables(engine: Engine) -> None:
-    """Create what is missing, whoever else is doing the same at this moment."""
-    engine.connect().close()  # a database that cannot be reached is said at once
-    for _ in range(_TRIES):  # whenever we lose, somebody else has brought it further
-        with suppress(OperationalError, ProgrammingError, IntegrityError):
-            return _create_missing(engine)
-    return _create_missing(engine)
-
-
-def _create_missing(engine: Engine) -> None:
-    METADATA.create_all(engine)
-    there = {index["name"] for index in inspect(engine).get_indexes(rollouts.name)}
-    for index in rollouts.indexes:
-        if index.name not in there:  # whoever created its table was killed
-            index.create(engine)
+        document = db.execute(query).scalar() or {}
+        return int((document.get("evidence") or {}).get("looks", 0))
+    except (ValueError, TypeError, AttributeError):  # damaged: it is written anew, from the looks
+        return 0
 
 
 def _append(db: Connection, rollout: Rollout, after: Event, happening: Happening, now: float) -> Event:
@@ -282,43 +245,6 @@ def _append(db: Connection, rollout: Rollout, after: Event, happening: Happening
         )
     )
     return line
-
-
-def _rollout(row: Mapping[Any, Any]) -> Rollout:
-    return Rollout(
-        row["id"],
-        row["model"],
-        RolloutSpec.model_validate(row["spec"], context=STORED),
-        row["subject"],
-        row["document"],
-        row["opened_at"],
-        row["closed_at"],
-    )
-
-
-def _event(row: Mapping[Any, Any]) -> Event:
-    return Event(
-        row["sequence"], row["at"], HAPPENING.validate_python(row["happening"]), STATE.validate_python(row["state"])
-    )
-
-
-def _down(engine: Engine, error: BaseException) -> StoreDown:
-    where = engine.url.render_as_string(hide_password=True)
-    why = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-    return StoreDown(f"the store {where} does not answer: {why}. Is LOCKGATE_STATE_URL, or LOCKGATE_HOME, right?")
-
-
-def _translate(context: ExceptionContext) -> None:
-    """What the database cannot do now is a sentence, not a traceback."""
-    if isinstance(context.sqlalchemy_exception, OperationalError) and context.engine is not None:
-        context.chained_exception = _down(context.engine, context.sqlalchemy_exception)
-
-
-def _sqlite_pragmas(connection: Any, _record: Any) -> None:
-    connection.execute("pragma busy_timeout=10000")
-    with suppress(sqlite3.OperationalError):  # locked: somebody else is switching; the file remembers it
-        connection.execute("pragma journal_mode=wal")
-    connection.execute("pragma foreign_keys=on")
 
 
 @contextmanager

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from ipaddress import IPv4Address
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
-    AfterValidator,
     BeforeValidator,
     Field,
     WithJsonSchema,
@@ -15,13 +14,10 @@ from pydantic import (
 )
 
 from lockgate.monitoring.units import Bytes, Seconds, seconds_text
+from lockgate.rollout.protection import Clients, Force, HeaderName, Limits, Tls
 from lockgate.rollout.section import Section
 
-
-def _header(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9-]+", value):
-        raise ValueError(f"{value!r} is not a header's name; use letters, digits and '-', like x-user-id")
-    return value
+__all__ = ["Failover", "HeaderName", "Traffic"]
 
 
 def _address(value: object) -> str:
@@ -43,18 +39,42 @@ Address = Annotated[
 ]
 
 
-class HeaderName(Section):
-    """A request header."""
+def _methods(value: object) -> object:
+    if value == "all":
+        return value
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"{value!r} is no list of HTTP methods; write them like [GET, HEAD], or `all`")
+    for one in value:
+        if not isinstance(one, str) or not re.fullmatch(_METHOD, one):
+            raise ValueError(f"{one!r} is not an HTTP method; write it in capitals, like GET")
+    if len(set(value)) < len(value):
+        raise ValueError("a method is listed twice; leave one out")
+    return tuple(value)
 
-    header: Annotated[str, AfterValidator(_header)] = Field(
-        description="Name of a request header.", json_schema_extra={"pattern": "^[A-Za-z0-9-]+$"}
-    )
+
+_METHOD = r"[A-Z]{1,20}"
+_ONLY_OURS = ("x-lockgate-client", "x-lockgate-shadow")
+"""Headers that a client cannot set."""
+Methods = Annotated[
+    Literal["all"] | tuple[str, ...],
+    BeforeValidator(_methods),
+    WithJsonSchema(
+        {"anyOf": [{"const": "all"}, {"type": "array", "items": {"type": "string", "pattern": f"^{_METHOD}$"}}]}
+    ),
+]
 
 
 class Failover(Section):
     """A request that the candidate fails is answered by stable, and still counted against the candidate."""
 
     deadline: Seconds = Field(default=2.0, description="The candidate's time for one request before stable answers.")
+    methods: Methods = Field(
+        default="all",
+        description=(
+            "Requests with these HTTP methods are answered again by stable; of another method none is sent a second"
+            " time, and the client sees the candidate's failure. See docs/failover.md."
+        ),
+    )
 
 
 class Traffic(Section):
@@ -67,12 +87,18 @@ class Traffic(Section):
     sticky: HeaderName = Field(
         default=HeaderName(header="x-user-id"), description="Requests with the same value get the same variant."
     )
-    force: HeaderName = Field(
-        default=HeaderName(header="x-lockgate-variant"), description="`stable` or `candidate` picks the variant."
+    force: Force = Field(
+        default=Force(header="x-lockgate-variant"), description="`stable` or `candidate` picks the variant."
     )
     failover: Failover = Field(default=Failover(), description="When stable answers in the candidate's place.")
     timeout: Seconds = Field(default=10.0, description="The whole request, retries included.")
+    receive_timeout: Seconds = Field(
+        default=60.0, le=3600, description="A client's time to send one request; a slower one gets a 408."
+    )
     max_body: Bytes = Field(default=16 * 2**20, le=256 * 2**20, description="Larger bodies are refused with 413.")
+    tls: Tls | None = Field(default=None, description="HTTPS instead of HTTP.")
+    clients: Clients | None = Field(default=None, description="Only who sends a known key is answered.")
+    limits: Limits | None = Field(default=None, description="More requests than these are refused with 429.")
 
     @model_validator(mode="after")
     def _two_ports(self) -> Self:
@@ -83,9 +109,35 @@ class Traffic(Section):
 
     @model_validator(mode="after")
     def _two_headers(self) -> Self:
+        for field, of in (("sticky", self.sticky), ("force", self.force)):
+            if of.header.lower() in _ONLY_OURS:
+                raise ValueError(
+                    f"{field}.header: {of.header!r} is set by the router, whatever a client sends; choose another one"
+                )
         if self.sticky.header.lower() == self.force.header.lower():
             raise ValueError(f"force.header: {self.force.header!r} is the sticky header too; choose another one")
         return self
+
+    @model_validator(mode="after")
+    def _known_clients(self) -> Self:
+        if self.clients:
+            if odd := self.clients.odd():
+                raise ValueError(f"clients.{odd}")
+            if self.clients.header.lower() in (self.sticky.header.lower(), self.force.header.lower()):
+                raise ValueError(
+                    f"clients.header: {self.clients.header!r} is another header of the traffic; choose one"
+                )
+        elif self.limits and self.limits.each == "client":
+            raise ValueError("limits.each: nobody is known by a key; name the keys in `clients`, or limit each address")
+        known = self.clients.keys if self.clients else {}
+        for name in self.force.clients:
+            if name not in known:
+                raise ValueError(f"force.clients: {name!r} is not in clients.keys; name a client that is")
+        return self
+
+    @property
+    def url(self) -> str:
+        return f"{'https' if self.tls else 'http'}://{self.listen}"
 
     @model_validator(mode="after")
     def _stable_gets_its_turn(self) -> Self:

@@ -104,3 +104,5 @@ class Counts:
     """Of stable, by address."""
     others: Mapping[str, Tally] = field(default_factory=dict)
     """By name."""
+    shed: int = 0
+    """Copies that were not sent, for too many were under way; `shadow` is without them."""

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
+from lockgate.rollout.analysis import outage
 from lockgate.rollout.analysis.ab import AbKind
 from lockgate.rollout.analysis.allocation import due, moved
 from lockgate.rollout.analysis.disagreement import DisagreementKind
@@ -23,10 +24,10 @@ from lockgate.rollout.analysis.prediction_drift import PredictionDriftKind
 from lockgate.rollout.analysis.query import QueryKind
 from lockgate.rollout.analysis.seen import seen_of
 from lockgate.rollout.analysis.several import best_of
-from lockgate.rollout.analysis.words import Look, beside
+from lockgate.rollout.analysis.words import Look, Run, beside
 from lockgate.rollout.gates import Disagreement, ErrorRate, Gate, Latency, Mean, PredictionDrift, Query
 from lockgate.rollout.profile import PROFILES
-from lockgate.rollout.spec import AB_GATE, AbStep, RolloutSpec, ShadowStep
+from lockgate.rollout.spec import AB_GATE, OUTAGE_GATE, AbStep, RolloutSpec, ShadowStep
 from lockgate.rollout.state import Allocated, State
 from lockgate.rollout.verdict import GateVerdict, Verdict, worst
 from lockgate.rollout.words import Outcome
@@ -102,9 +103,10 @@ class Analysis:
             step=look.step,
             looks=evidence.looks + 1,
             requests=requests + look.candidate.requests,
-            failed=any(gate.outcome is Outcome.FAIL for gate in told.values()),
+            failed=self._out(look.run) or any(gate.outcome is Outcome.FAIL for gate in told.values()),
             kept={key: keep(state) for key, state in states.items()},
             blind=self._blind(evidence.blind, look),
+            run=look.run,
         )
 
     def verdict(self, evidence: Evidence, step: int, dropped: Collection[str] = ()) -> Verdict:
@@ -124,6 +126,8 @@ class Analysis:
         told = self._told(self._in_step(evidence, step), step)
         names = (*self._gates, *([AB_GATE] if step in self._tests else []))
         gates = tuple(_unless_blind(told[name], evidence.blind.get(name)) for name in names)
+        if self._out(evidence.run):
+            gates = (outage.told(OUTAGE_GATE, evidence.run, len(self._spec.challengers)), *gates)
         outcome = worst([gate.outcome for gate in gates if gate.votes])
         return Verdict(
             outcome=outcome,
@@ -158,6 +162,9 @@ class Analysis:
         trial = self._in_step(evidence, state.step)[AB_GATE]
         found = moved(test.ab, state, float(test.chance(trial)[0])) if test.known(trial)[0] else None
         return replace(found, looks=evidence.looks) if found else None
+
+    def _out(self, run: Run) -> bool:
+        return outage.proven(run, len(self._spec.challengers))
 
     def _kind(self, key: str, step: int) -> Kind[Any]:
         return self._tests[step] if key == AB_GATE else self._kinds[key]

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from lockgate.rollout.analysis.words import Run
+
 T = TypeVar("T")
 
 
@@ -36,6 +38,8 @@ class Evidence:
     """Gates whose source says nothing, by name, and why."""
     others: Mapping[str, Evidence] = field(default_factory=dict)
     """Of the challengers beside the candidate, by name."""
+    run: Run = field(default_factory=Run)
+    """Of failures, as the last look had it; one that is an outage stays."""
 
 
 def keep(state: Any) -> Kept:

@@ -10,7 +10,10 @@ from lockgate.rollout.envoy.resources import Resource, extension, watched
 ADMIN = "admin"
 """The cluster that is Envoy's own admin socket; the metrics listener forwards to it."""
 
-_ADMIN_PATHS = ("/ready", "/stats", "/config_dump", "/clusters", "/listeners", "/server_info", "/drain_listeners")
+_ADMIN_PATHS = (
+    *("/ready", "/stats", "/config_dump", "/clusters", "/listeners", "/server_info", "/drain_listeners"),
+    "/reopen_logs",
+)
 
 _MAX_CLIENT_CONNECTIONS = 10_000
 

@@ -1,4 +1,4 @@
-"""Routes that Envoy would accept and answer with 503, or could not tell apart."""
+"""Routes that Envoy would accept and answer with 503, or could not tell apart, and files that it could not use."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from collections import Counter
 
 from lockgate.rollout.envoy.clusters import CANDIDATE, STABLE
 from lockgate.rollout.envoy.others import NAME
+from lockgate.rollout.envoy.tls import wrong
 from lockgate.rollout.errors import RouterRefused
+from lockgate.rollout.protection import Tls
+from lockgate.rollout.spec import Traffic
 from lockgate.rollout.words import WHOLE, Endpoint, Routes
 
 
@@ -30,6 +33,17 @@ def check(routes: Routes) -> None:
     _check_others(routes)
     for endpoint in (*routes.stable, *routes.candidate, *(at for one in routes.others for at in one.endpoints)):
         _check_endpoint(endpoint)
+
+
+def check_files(traffic: Traffic) -> None:
+    """The files that `traffic` names are such that Envoy can use them. Raises `RouterRefused`."""
+    check_tls(traffic.tls)
+
+
+def check_tls(tls: Tls | None) -> None:
+    """Those that Envoy is to read. Raises `RouterRefused`."""
+    if tls and (why := wrong(tls)):
+        raise RouterRefused(f"rollout.traffic.tls.{why}")
 
 
 def _check_others(routes: Routes) -> None:

@@ -5,9 +5,11 @@ composite of them, so that each purpose has counters of its own: `candidate_fb` 
 and `forced_*` are for testers, whose requests are no evidence. The other challengers of an A/B test have three each,
 which `others` names.
 
+Requests that are not sent a second time have clusters of their own, which `once` names.
+
 There is no outlier ejection: an ejected candidate's requests would be answered by stable at the first attempt and
-counted as the candidate's successes. What the candidate fails costs a client at most `failover.deadline`, until the
-rollout rolls back.
+counted as the candidate's successes. What the candidate fails costs a client at most `failover.deadline`; when it
+fails everything, the rollout goes back within seconds (see `analysis.outage`).
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from typing import Any
 from lockgate.rollout.envoy import others
 from lockgate.rollout.envoy.feedback import feedback_cluster
 from lockgate.rollout.envoy.folder import Folder
+from lockgate.rollout.envoy.once import once
 from lockgate.rollout.envoy.resources import Resource, address, duration, typed, watched
 from lockgate.rollout.spec import Traffic
 from lockgate.rollout.words import Endpoint, Other
@@ -31,7 +34,13 @@ ECHO = "echo"
 FORCED_STABLE = "forced_stable"
 FORCED_CANDIDATE = "forced_candidate"
 
-ENDPOINT_CLUSTERS = {STABLE: STABLE, CANDIDATE: CANDIDATE, SHADOW: CANDIDATE, ECHO: STABLE}
+ENDPOINT_CLUSTERS = {
+    STABLE: STABLE,
+    CANDIDATE: CANDIDATE,
+    once(CANDIDATE): CANDIDATE,
+    SHADOW: CANDIDATE,
+    ECHO: STABLE,
+}
 """Clusters that hold endpoints, and whose endpoints they hold."""
 
 _HTTP = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -46,10 +55,24 @@ _LIVE_LIMITS = {
 # Copies may be shed. Envoy holds at most max_connections bodies of max_body bytes for a shadow that stalls.
 _SHADOW_LIMITS = {"max_connections": 32, "max_pending_requests": 32, "max_requests": 64, "max_retries": 0}
 
-_RETRY: Resource = {"num_retries": 1, "retry_back_off": {"base_interval": "0.001s", "max_interval": "0.005s"}}
+_RETRY: Resource = {
+    "num_retries": 1,
+    "retry_back_off": {"base_interval": "0.001s", "max_interval": "0.005s"},
+    # To another replica than before. One that has died has the fewest requests and is drawn three times in four, where
+    # there are two: it takes many draws to leave it.
+    "retry_host_predicate": [
+        {
+            "name": "envoy.retry_host_predicates.previous_hosts",
+            "typed_config": typed("envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"),
+        }
+    ],
+    "host_selection_retry_max_attempts": "50",
+}
 _FAILOVER = _RETRY | {"retry_on": "5xx,reset,connect-failure,refused-stream"}
 _RETRY_LOST = _RETRY | {"retry_on": "connect-failure,refused-stream,reset"}
 """Stable's own errors reach the client as they are; only a request that found no server goes out again."""
+_RETRY_UNSENT = _RETRY | {"retry_on": "connect-failure,refused-stream"}
+"""A request that no server may have begun with goes out again, and no other."""
 
 
 def clusters(
@@ -64,6 +87,7 @@ def clusters(
         _composite(CANDIDATE_FB, [CANDIDATE, STABLE], _FAILOVER),
         _composite(FORCED_STABLE, [STABLE], _RETRY_LOST),
         _composite(FORCED_CANDIDATE, [CANDIDATE, STABLE], _FAILOVER),
+        *(_sent_once(traffic, at) if traffic.failover.methods != "all" else []),
         *([feedback_cluster(feedback)] if feedback else []),
         *(cluster for one in challengers for cluster in _of_other(one, traffic)),
     ]
@@ -81,13 +105,32 @@ def endpoints(side: str, addresses: Iterable[Endpoint]) -> list[Resource]:
     ]
 
 
+def _sent_once(traffic: Traffic, at: Folder) -> list[Resource]:
+    """The twins. What testers send is not to be counted, so it goes to the candidate's own endpoints."""
+    return [
+        _endpoints_cluster(once(CANDIDATE), at, _LIVE_LIMITS, stream=_deadline(traffic)),
+        _composite(once(STABLE), [STABLE], _RETRY_UNSENT),
+        _composite(once(CANDIDATE_FB), [once(CANDIDATE), STABLE], _RETRY_UNSENT),
+        _composite(once(FORCED_STABLE), [STABLE], _RETRY_UNSENT),
+        _composite(once(FORCED_CANDIDATE), [CANDIDATE, STABLE], _RETRY_UNSENT),
+    ]
+
+
 def _of_other(one: Other, traffic: Traffic) -> list[Resource]:
-    name = others.holding(one.name)
+    name, routed, forced = others.holding(one.name), others.with_stable(one.name), others.forced(one.name)
+    composites = [_composite(cluster, [name, STABLE], _FAILOVER) for cluster in (routed, forced)]
+    held = [name]
+    if traffic.failover.methods != "all":
+        held.append(once(name))
+        composites.append(_composite(once(routed), [once(name), STABLE], _RETRY_UNSENT))
+        composites.append(_composite(once(forced), [name, STABLE], _RETRY_UNSENT))
+    return [*(_fixed(each, one, traffic) for each in held if one.endpoints), *composites]
+
+
+def _fixed(name: str, one: Other, traffic: Traffic) -> Resource:
     [assignment] = endpoints(name, sorted(one.endpoints))
     found = {"type": "STATIC", "load_assignment": {key: assignment[key] for key in ("cluster_name", "endpoints")}}
-    held = [_holding(name, found, _LIVE_LIMITS, stream=_deadline(traffic))] if one.endpoints else []
-    routed = (others.with_stable(one.name), others.forced(one.name))
-    return [*held, *(_composite(cluster, [name, STABLE], _FAILOVER) for cluster in routed)]
+    return _holding(name, found, _LIVE_LIMITS, stream=_deadline(traffic))
 
 
 def _endpoints_cluster(name: str, at: Folder, limits: dict[str, int], **http: Any) -> Resource:
@@ -124,17 +167,19 @@ def _copies(name: str, traffic: Traffic, at: Folder) -> Resource:
 
 
 def _composite(name: str, members: list[str], retry: Resource) -> Resource:
-    """Attempt 1 goes to the first member, attempt 2 to the next. One that is not there fails its attempt."""
-    config = typed(
-        "envoy.extensions.clusters.composite.v3.ClusterConfig", clusters=[{"name": member} for member in members]
-    )
+    """Attempt 1 goes to the first member, attempt 2 to the next. One that is not there fails its attempt.
+
+    The last one is always stable, which gets one attempt more: the first may meet a replica that has just died.
+    """
+    tried = [{"name": member} for member in (*members, STABLE)]
+    config = typed("envoy.extensions.clusters.composite.v3.ClusterConfig", clusters=tried)
     return typed(
         "envoy.config.cluster.v3.Cluster",
         name=name,
         connect_timeout="0.25s",
         lb_policy="CLUSTER_PROVIDED",
         circuit_breakers={"thresholds": [_LIVE_LIMITS]},
-        typed_extension_protocol_options=_http_options(retry=retry),
+        typed_extension_protocol_options=_http_options(retry=retry | {"num_retries": len(members)}),
         cluster_type={"name": "envoy.clusters.composite", "typed_config": config},
     )
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from lockgate.rollout.envoy.bootstrap import ADMIN
+from lockgate.rollout.envoy.clients import CLIENT_HEADER, clients_filter, nobody_speaks_for_it
 from lockgate.rollout.envoy.folder import Folder
+from lockgate.rollout.envoy.limits import limits_filter
+from lockgate.rollout.envoy.replies import local_replies
 from lockgate.rollout.envoy.resources import Resource, address, duration, extension, split_address, typed, watched
 from lockgate.rollout.envoy.routes import ROUTES
+from lockgate.rollout.envoy.tls import transport
 from lockgate.rollout.spec import Traffic
 
 INGRESS = "ingress"
@@ -18,6 +22,7 @@ _MANAGER = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConn
 _REQUEST_ROW = {
     "ts": "%START_TIME(%Y-%m-%dT%H:%M:%S.%6fZ)%",
     "request_id": "%REQ(X-REQUEST-ID)%",
+    "client": f"%REQ({CLIENT_HEADER})%",
     "assigned": "%UPSTREAM_CLUSTER_RAW%",
     "upstream": "%UPSTREAM_HOST%",
     "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
@@ -32,6 +37,18 @@ _REQUEST_ROW = {
     "bytes_in": "%BYTES_RECEIVED%",
     "bytes_out": "%BYTES_SENT%",
 }
+
+_NAME = "lockgate"
+"""In the header `server`, which would tell what runs here, and which version of it."""
+_CLIENT = {
+    "idle_timeout": "300s",
+    "max_headers_count": 100,
+    # To some frameworks `x_lockgate_variant` is `x-lockgate-variant`.
+    "headers_with_underscores_action": "DROP_HEADER",
+}
+_HTTP2 = {"max_concurrent_streams": 100, "initial_stream_window_size": 2**16, "initial_connection_window_size": 2**20}
+_BUFFERED = 2**20
+"""Bytes of a connection that is slower than the other side. Bodies of requests are kept whole, see `max_body`."""
 
 _ATTEMPT_ROW = {
     "ts": "%START_TIME(%Y-%m-%dT%H:%M:%S.%6fZ)%",
@@ -49,14 +66,15 @@ def listeners(traffic: Traffic, at: Folder) -> list[Resource]:
     return [_ingress(traffic, at), _metrics(traffic)]
 
 
-def _listener(name: str, listen: str, manager: Resource) -> Resource:
+def _listener(name: str, listen: str, manager: Resource, transport_socket: Resource | None = None) -> Resource:
     return typed(
         "envoy.config.listener.v3.Listener",
         name=name,
         address=address(*split_address(listen)),
         # With SO_REUSEPORT a forgotten Envoy would silently take half of the requests.
         enable_reuse_port=False,
-        filter_chains=[{"filters": [{"name": "http", "typed_config": manager}]}],
+        per_connection_buffer_limit_bytes=_BUFFERED,
+        filter_chains=[{"filters": [{"name": "http", "typed_config": manager}], **(transport_socket or {})}],
     )
 
 
@@ -69,24 +87,35 @@ def _ingress(traffic: Traffic, at: Folder) -> Resource:
     manager = typed(
         _MANAGER,
         stat_prefix=INGRESS,
+        # Who sends is who is connected: what a client says in x-forwarded-for is handed on, and not believed.
         use_remote_address=True,
         # Nobody is internal: a client's `x-envoy-*` headers would switch off retries and time limits.
         internal_address_config={"cidr_ranges": [{"address_prefix": "255.255.255.255", "prefix_len": 32}]},
         preserve_external_request_id=True,
         always_set_request_id_in_response=True,
+        early_header_mutation_extensions=[nobody_speaks_for_it()],
+        server_name=_NAME,
         normalize_path=True,
         merge_slashes=True,
-        request_headers_timeout="5s",
+        path_with_escaped_slashes_action="REJECT_REQUEST",
+        max_request_headers_kb=60,
+        common_http_protocol_options=_CLIENT,
+        http2_protocol_options=_HTTP2,
+        request_headers_timeout=duration(min(5.0, traffic.receive_timeout)),
+        request_timeout=duration(traffic.receive_timeout),
         stream_idle_timeout=duration(max(60.0, traffic.timeout)),
         drain_timeout="3s",
         access_log=[_file_log(at.access_log, _REQUEST_ROW)],
+        local_reply_config=local_replies(),
         rds={"route_config_name": ROUTES, "config_source": watched(at.xds / "rds.json")},
         http_filters=[
+            clients_filter(),  # first: of strangers no body is kept
             buffer,
+            limits_filter(),  # of a whole request: one that is refused early costs an HTTP/1.1 client its connection
             _router(upstream_log=[_file_log(at.upstream_log, _ATTEMPT_ROW)]),
         ],
     )
-    return _listener(INGRESS, traffic.listen, manager)
+    return _listener(INGRESS, traffic.listen, manager, transport(traffic, at))
 
 
 def _metrics(traffic: Traffic) -> Resource:
@@ -99,6 +128,8 @@ def _metrics(traffic: Traffic) -> Resource:
     manager = typed(
         _MANAGER,
         stat_prefix="metrics",
+        server_name=_NAME,
+        local_reply_config=local_replies(),
         route_config={"name": "metrics", "virtual_hosts": hosts},
         http_filters=[_router()],
     )

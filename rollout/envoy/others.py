@@ -12,14 +12,17 @@ from __future__ import annotations
 
 import re
 
+from lockgate.rollout.envoy.once import ONCE
 from lockgate.rollout.envoy.resources import Resource
 
 NAME = r"[a-z][a-z0-9-]{0,30}"
 """Of a challenger. Without `_`, so that no two can have a cluster's name in common."""
+HOLDING = rf"other_{NAME}"
+"""The clusters of endpoints."""
 WITH_STABLE = rf"other_{NAME}_fb"
 """The clusters whose counts are evidence."""
 
-_OURS = re.compile(rf"(?:forced_)?other_({NAME})(?:_fb)?")
+_OURS = re.compile(rf"(?:forced_)?other_({NAME})(?:_fb)?(?:{ONCE})?")
 _GONE, _SINCE = "lockgate", "gone"
 _LINGERS = 600.0
 """Seconds. A body that stalls is given up sooner: see the listener's `stream_idle_timeout`."""
@@ -58,12 +61,18 @@ def let_go(wanted: list[Resource], present: list[Resource], now: float) -> list[
 
 def taken_over(wanted: list[Resource], good: list[Resource]) -> list[Resource]:
     """The clusters `wanted`, with those challengers that Envoy served last, as they were."""
-    return [one for one in wanted if not challenger(one["name"])] + [one for one in good if challenger(one["name"])]
+    wanted = [one for one in wanted if not challenger(one["name"])]
+    return [*wanted, *_left(wanted, good)]
 
 
 def _left(wanted: list[Resource], present: list[Resource]) -> list[Resource]:
+    """What is present of challengers, and of requests that are sent once, which another spec may have had."""
     names = {one["name"] for one in wanted}
-    return [one for one in present if challenger(one["name"]) and one["name"] not in names]
+    return [one for one in present if _comes_and_goes(one["name"]) and one["name"] not in names]
+
+
+def _comes_and_goes(cluster: str) -> bool:
+    return cluster.endswith(ONCE) or challenger(cluster) is not None
 
 
 def _gone(cluster: Resource, now: float) -> Resource:

@@ -27,7 +27,11 @@ _FLAGS = (
     "60",
     "-l",
     "warning",
+    "--component-log-level",
+    "misc:error",  # at every change of the routes it says that clients' keys are a new part of Envoy
 )
+_STANDARD = 2
+"""Input, output and errors are those up to it."""
 _SECONDS_TO_END = 5.0
 _PAUSE = 0.02
 
@@ -69,11 +73,22 @@ def spawn(at: Folder) -> psutil.Process:
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
             (os.POSIX_SPAWN_OPEN, 1, *log),
             (os.POSIX_SPAWN_DUP2, 1, 2),
+            *((os.POSIX_SPAWN_CLOSE, number) for number in _inherited()),
         ],
         setsid=True,
     )
     at.pid.write_text(str(pid))
     return psutil.Process(pid)
+
+
+def _inherited() -> list[int]:
+    """Files that would stay open for as long as Envoy runs: a lock, or a pipe whose end somebody waits for."""
+    found = []
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - these are no paths
+        with contextlib.suppress(OSError):  # the one that was open for the list
+            if int(name) > _STANDARD and os.get_inheritable(int(name)):
+                found.append(int(name))
+    return found
 
 
 def alive(process: psutil.Process) -> bool:

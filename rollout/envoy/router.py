@@ -13,14 +13,16 @@ import psutil
 from lockgate.rollout.envoy import process
 from lockgate.rollout.envoy.admin import Admin
 from lockgate.rollout.envoy.bootstrap import bootstrap
-from lockgate.rollout.envoy.checks import check
+from lockgate.rollout.envoy.checks import check, check_files, check_tls
 from lockgate.rollout.envoy.clusters import CANDIDATE, STABLE, clusters, endpoints
 from lockgate.rollout.envoy.feedback import keep_while_routed
 from lockgate.rollout.envoy.folder import admin_socket, exclusive, folder
 from lockgate.rollout.envoy.listeners import INGRESS, listeners
 from lockgate.rollout.envoy.others import challenger, keep_others, let_go, taken_over
+from lockgate.rollout.envoy.protected import protected
 from lockgate.rollout.envoy.resources import Resource
 from lockgate.rollout.envoy.routes import ROUTES, route_configuration, routes_of
+from lockgate.rollout.envoy.tls import named, secrets
 from lockgate.rollout.envoy.xds import Files
 from lockgate.rollout.errors import RouterDown, RouterRefused
 from lockgate.rollout.spec import Traffic
@@ -44,29 +46,53 @@ class EnvoyRouter:
     def running(self) -> bool:
         return process.find(self.at) is not None
 
+    def known(self) -> bool:
+        """Whether it ever served anything: `start_again` goes on with that."""
+        return self._files.known()
+
     def start(self, routes: Routes) -> None:
         """Start Envoy, or adopt the one that runs; either goes on with what was served last, else with `routes`.
 
         What has changed in `rollout.traffic` since is taken up. Raises `RouterDown`, `RouterRefused`.
         """
         check(routes)
+        check_files(self._traffic)
         self.at.create()
         with self._alone():
-            if found := process.find(self.at):
-                self._ready(found)
-                if not self._files.known():  # its starter was killed before Envoy had taken everything
-                    self._files.confirm()
-            else:
+            if not self._adopted():
                 self._begin(routes)
-            self._switch(self.applied())
+            self._switch(self.applied(), own=True)
+
+    def _adopted(self) -> bool:
+        """Whether an Envoy runs, and is ready; one that ends at this moment is none."""
+        if (found := process.find(self.at)) is None:
+            return False
+        try:
+            self._ready(found)
+        except RouterDown:
+            if process.alive(found):
+                raise
+            return False
+        if not self._files.known():  # its starter was killed before Envoy had taken everything
+            self._files.confirm()
+        return True
+
+    def renew(self) -> None:
+        """Take up this process's `rollout.traffic`, where Envoy runs. Raises `RouterDown`, `RouterRefused`."""
+        if self.running():
+            with self._alone():
+                self._switch(self.applied(), own=True)
 
     def start_again(self) -> None:
-        """Start an Envoy that died, with what it served last; one that runs runs on. Raises `RouterDown`."""
-        if not self._files.known():
+        """Start an Envoy that died, with what it served last; one that runs runs on.
+
+        It listens where it did, with the same TLS, keys and limits. Raises `RouterDown`, `RouterRefused`.
+        """
+        if not self.known():
             raise RouterDown(f"the router in {self.at.path} has served nothing yet; start it with routes")
         with self._alone():
             if process.find(self.at) is None:
-                self._begin(Routes(()))
+                self._begin()
 
     def stop(self) -> None:
         """Let Envoy finish what it answers, then end it. With none running, nothing changes."""
@@ -109,20 +135,26 @@ class EnvoyRouter:
                     raise RouterDown(taken) from refused
                 raise
 
-    def _begin(self, routes: Routes) -> None:
-        """What lies in the watched files may never have been looked at: only what Envoy has accepted is used again."""
-        contents = self._everything(routes)
+    def _begin(self, routes: Routes | None = None) -> None:
+        """What lies in the watched files may never have been looked at: only what Envoy has accepted is used again.
+
+        Without `routes`, the listeners are those that it accepted, too.
+        """
+        contents, asked = self._everything(routes or Routes(())), secrets(self._traffic)
         if self._files.known():
             contents |= {name: self._files.good(name) for name in ("rds", "eds_stable", "eds_candidate")}
             good = self._files.good("cds")
             contents["cds"] = keep_while_routed(taken_over(contents["cds"], good), good)
-        self._files.install(contents)
+            if routes is None:
+                contents["lds"], asked = self._files.good("lds"), self._files.good_secrets()
+        check_tls(named(asked))
+        self._files.install(contents | asked)
         self.at.bootstrap.write_text(json.dumps(bootstrap(self.at, admin_socket(self.at))))
         self.at.envoy_log.unlink(missing_ok=True)
         begun = process.spawn(self.at)
         try:
             self._ready(begun)
-            self._files.confirm()
+            self._files.confirm(asked)
         except (RouterDown, RouterRefused):
             process.end(begun, self.at)
             raise
@@ -151,12 +183,20 @@ class EnvoyRouter:
         except RouterDown:
             return  # one that does not answer cannot be asked to drain
 
-    def _switch(self, routes: Routes) -> None:
-        """Endpoints and clusters come before the requests that need them, and go after them."""
+    def _switch(self, routes: Routes, *, own: bool = False) -> None:
+        """Endpoints and clusters come before the requests that need them, and go after them.
+
+        `own`: whether what protects the address is as this process knows it. One that only applies routes may have
+        been started before that changed: it leaves the listeners, keys and limits as they are.
+        """
         wanted = self._everything(routes)
         present = self._files.resources("cds")
         self._files.put("cds", keep_while_routed(keep_others(wanted["cds"], present), present))
-        self._files.put("lds", wanted["lds"])
+        if own:
+            self._files.put_listeners(wanted["lds"], secrets(self._traffic))
+        else:
+            self._files.put("lds", self._files.resources("lds"))
+            wanted["rds"] = protected(wanted["rds"], self._files.resources("rds"))
         if self._files.resources("rds") != wanted["rds"]:
             for side, new in ((STABLE, routes.stable), (CANDIDATE, routes.candidate)):
                 self._files.put(f"eds_{side}", endpoints(side, sorted({*new, *self._written(side)})))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from lockgate.rollout.envoy import others
+from lockgate.rollout.envoy.clients import only_clients
 from lockgate.rollout.envoy.clusters import (
     CANDIDATE,
     CANDIDATE_FB,
@@ -15,6 +16,8 @@ from lockgate.rollout.envoy.clusters import (
     STABLE,
 )
 from lockgate.rollout.envoy.feedback import feedback_routes
+from lockgate.rollout.envoy.limits import limited
+from lockgate.rollout.envoy.once import TWIN, with_twins
 from lockgate.rollout.envoy.resources import Resource, duration, typed
 from lockgate.rollout.spec import Traffic
 from lockgate.rollout.words import WHOLE, Endpoint, Other, Routes
@@ -35,18 +38,22 @@ def route_configuration(traffic: Traffic, routes: Routes, *, feedback: bool = Fa
     live = {"request_headers_to_remove": [SHADOW_HEADER]}
     by_user = _split(traffic, routes, traffic.sticky.header)
     by_request = _split(traffic, routes, "x-request-id")
+    models = [
+        _forced(traffic, CANDIDATE, FORCED_CANDIDATE if routes.candidate else FORCED_STABLE),
+        _forced(traffic, STABLE, FORCED_STABLE),
+        *(_forced(traffic, o.name, others.forced(o.name) if o.endpoints else FORCED_STABLE) for o in routes.others),
+        {"name": _BY_USER, "match": _with_header(traffic.sticky.header), "route": by_user | mirror, **live},
+        {"name": "by-request", "match": {"prefix": "/"}, "route": by_request | mirror, **live},
+    ]
     host = {
         "name": "all",
         "domains": ["*"],
         # Envoy's default of 1 MiB leaves larger bodies without a second attempt, unless the buffer filter raises it.
         "request_body_buffer_limit": traffic.max_body,
+        **_filters(only_clients(traffic) | limited(traffic)),
         "routes": [
             *(feedback_routes() if feedback else []),
-            _forced(traffic, CANDIDATE, FORCED_CANDIDATE if routes.candidate else FORCED_STABLE),
-            _forced(traffic, STABLE, FORCED_STABLE),
-            *(_forced(traffic, o.name, others.forced(o.name) if o.endpoints else FORCED_STABLE) for o in routes.others),
-            {"name": _BY_USER, "match": _with_header(traffic.sticky.header), "route": by_user | mirror, **live},
-            {"name": "by-request", "match": {"prefix": "/"}, "route": by_request | mirror, **live},
+            *with_twins(traffic, models),
         ],
     }
     return [
@@ -65,8 +72,8 @@ def routes_of(configuration: Resource, hosts: Mapping[str, tuple[Endpoint, ...]]
     routes = {route["name"]: route for route in configuration["virtual_hosts"][0]["routes"]}
     by_user = routes[_BY_USER]["route"]
     _, candidate, *slots = by_user["weighted_clusters"]["clusters"]
-    forced = [name.removeprefix(_FORCED) for name in routes if name.startswith(_FORCED)]
-    names = [name for name in forced if name not in (STABLE, CANDIDATE)]
+    picked = [name.removeprefix(_FORCED) for name in routes if name.startswith(_FORCED)]
+    names = [name for name in picked if name not in (STABLE, CANDIDATE)]
     copied = {
         one["cluster"]: one["runtime_fraction"]["default_value"].get("numerator", 0)
         for one in by_user.get("request_mirror_policies", [])
@@ -84,6 +91,12 @@ def routes_of(configuration: Resource, hosts: Mapping[str, tuple[Endpoint, ...]]
             for name, slot in zip(names, slots, strict=True)
         ),
     )
+
+
+def forced(route: Resource) -> bool:
+    """Whether it is for testers, who pick its variant."""
+    name: str = route["name"]
+    return name.removeprefix(TWIN).startswith(_FORCED)
 
 
 def _answering(slot: Resource, hosts: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
@@ -147,8 +160,13 @@ def _forced(traffic: Traffic, wanted: str, cluster: str) -> Resource:
         "name": f"{_FORCED}{wanted}",
         "match": {"prefix": "/", "headers": [{"name": traffic.force.header, "string_match": {"exact": wanted}}]},
         "route": {"cluster": cluster, "timeout": duration(traffic.timeout)},
+        **_filters(only_clients(traffic, traffic.force.clients) if traffic.force.clients else {}),
         **_named(STABLE if cluster == FORCED_STABLE else wanted, [_header(SHADOW_HEADER, "forced")]),
     }
+
+
+def _filters(configs: Resource) -> Resource:
+    return {"typed_per_filter_config": configs} if configs else {}
 
 
 def _with_header(name: str) -> Resource:

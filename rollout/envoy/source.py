@@ -6,6 +6,9 @@ rescue, so the status that clients get says nothing about it. Nor would Envoy's 
 refused connections out of their total, include testers, and vanish with the endpoint. An answer that breaks off after
 its headers counts as the status that it began with.
 
+Of requests that are not sent a second time, Envoy counts what it gave up at the deadline for the candidate's endpoints
+alone: see `once`.
+
 Copies that Envoy shed, because too many were under way, are left out of the shadow's counts.
 
 Latency runs from the end of the request to the end of the answer, so a rescue after the candidate's deadline is slow.
@@ -21,14 +24,15 @@ from dataclasses import dataclass, field, replace
 
 from lockgate.monitoring.measurement import Histogram, Tally
 from lockgate.rollout.envoy.bootstrap import latency_buckets
-from lockgate.rollout.envoy.clusters import CANDIDATE_FB, SHADOW, STABLE
-from lockgate.rollout.envoy.others import WITH_STABLE, challenger
+from lockgate.rollout.envoy.clusters import CANDIDATE, CANDIDATE_FB, SHADOW, STABLE
+from lockgate.rollout.envoy.once import ONCE, once
+from lockgate.rollout.envoy.others import HOLDING, WITH_STABLE, challenger, holding, with_stable
 from lockgate.rollout.envoy.router import EnvoyRouter
 from lockgate.rollout.errors import RouterDown, SourceDown
 from lockgate.rollout.words import Counts, Replica
 
 _FILTER = (
-    rf"^cluster\.({STABLE}|{CANDIDATE_FB}|{SHADOW}|{WITH_STABLE})\.upstream_rq_"
+    rf"^cluster\.({SHADOW}|({STABLE}|{CANDIDATE_FB}|{WITH_STABLE})({ONCE})?|({CANDIDATE}|{HOLDING}){ONCE})\.upstream_rq_"
     r"(completed|5xx|retry_success|timeout|max_duration_reached|pending_overflow|time)$"
     rf"|^cluster\.{STABLE}\.endpoint\..*\.rq_(total|error)$"
 )
@@ -64,8 +68,10 @@ class EnvoySource:
             raise SourceDown(str(reason)) from reason
         read = _read(text)
         shadow = self._never_back(read[SHADOW])
-        others = {name: _answered(of) for cluster, of in sorted(read.items()) if (name := challenger(cluster))}
-        return Counts(_answered(read[STABLE]), _answered(read[CANDIDATE_FB]), shadow, _replicas(text), others)
+        names = sorted({name for cluster in read if (name := challenger(cluster))})
+        others = {name: _all(read, with_stable(name), holding(name)) for name in names}
+        stable, candidate = _all(read, STABLE, STABLE), _all(read, CANDIDATE_FB, CANDIDATE)
+        return Counts(stable, candidate, shadow, _replicas(text), others, read[SHADOW].numbers["pending_overflow"])
 
     def _never_back(self, cluster: _Cluster) -> Tally:
         """The shadow's counts are differences, and two of Envoy's counters may be read a moment apart.
@@ -80,9 +86,18 @@ class EnvoySource:
         return now
 
 
-def _answered(cluster: _Cluster) -> Tally:
+def _all(read: defaultdict[str, _Cluster], routed: str, held: str) -> Tally:
+    """Of a variant, with what was sent once. `routed`: the cluster of its routes; `held`: that of its endpoints."""
+    answered = _answered(read[routed])
+    if once(routed) not in read:
+        return answered
+    return answered.plus(_answered(read[once(routed)], read[once(held)].numbers["max_duration_reached"]))
+
+
+def _answered(cluster: _Cluster, late: int = 0) -> Tally:
+    """`late`: requests that were given up at the deadline, and counted nowhere else."""
     n = cluster.numbers
-    return Tally(n["completed"], n["5xx"] + n["retry_success"], cluster.latency(n["timeout"]))
+    return Tally(n["completed"] + late, n["5xx"] + n["retry_success"] + late, cluster.latency(n["timeout"] + late))
 
 
 def _shadow(cluster: _Cluster) -> Tally:

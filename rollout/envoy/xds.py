@@ -7,13 +7,14 @@ import os
 import re
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from lockgate.rollout.envoy.admin import Admin
 from lockgate.rollout.envoy.folder import Folder
 from lockgate.rollout.envoy.resources import Resource
+from lockgate.rollout.envoy.tls import SECRETS, wanted_by
 from lockgate.rollout.errors import RouterDown, RouterRefused
 
 SUBSCRIPTIONS = {
@@ -54,19 +55,52 @@ class Files:
         resources: list[Resource] = json.loads(self._good(name).read_bytes())["resources"]
         return resources
 
+    def good_secrets(self) -> dict[str, list[Resource]]:
+        """Those that the good listeners ask for; Envoy may have died before it said that they are good."""
+        names = wanted_by(self.good("lds"))
+        return {name: self.good(name) if self._good(name).exists() else self.resources(name) for name in names}
+
     def known(self) -> bool:
         """Whether Envoy ever accepted a whole configuration."""
         return all((self._at.good / f"{name}.json").exists() for name in SUBSCRIPTIONS)
 
     def install(self, contents: Mapping[str, list[Resource]]) -> None:
         """Write every file for an Envoy that does not run yet."""
-        for name in SUBSCRIPTIONS:
-            self._write(name, contents[name])
+        for name, resources in contents.items():
+            self._write(name, resources)
 
-    def confirm(self) -> None:
-        """Wait until an Envoy that has just started serves every file. Raises `RouterRefused`, `RouterDown`."""
-        for name in SUBSCRIPTIONS:
+    def confirm(self, secrets: Iterable[str] = ()) -> None:
+        """Wait until an Envoy that has just started serves every file. Raises `RouterRefused`, `RouterDown`.
+
+        `secrets`: those files that its listener needs.
+        """
+        for name in (*SUBSCRIPTIONS, *secrets):
             self._await(name, self._content(name)[0], refusals=0, log_from=0)
+            self._keep(name)
+
+    def put_listeners(self, resources: list[Resource], secrets: Mapping[str, list[Resource]]) -> None:
+        """`put` of the listeners with the secrets that they need: Envoy asks for those only then.
+
+        A listener whose secret is refused is not taken up, and what was there before is put back.
+        """
+        before = self.resources("lds")
+        if before == resources and all(self._holds(name, wanted) for name, wanted in secrets.items()):
+            self.put("lds", resources)
+            return
+        receptions = {name: self._reception(name).refusals for name in secrets}
+        log_from = self._at.envoy_log.stat().st_size
+        for name, wanted in secrets.items():
+            self._write(name, wanted)
+        try:
+            self.put("lds", resources)
+            for name, refusals in receptions.items():
+                self._await(name, self._content(name)[0], refusals, log_from)
+        except (RouterDown, RouterRefused):
+            for name in secrets:
+                self._put_back(name)
+            self.put("lds", before)
+            raise
+        for name in secrets:
             self._keep(name)
 
     def put(self, name: str, resources: list[Resource]) -> None:
@@ -87,6 +121,9 @@ class Files:
             raise
         self._keep(name)
 
+    def _holds(self, name: str, resources: list[Resource]) -> bool:
+        return self._file(name).exists() and self.resources(name) == resources
+
     def _await(self, name: str, version: str, refusals: int, log_from: int) -> None:
         deadline = time.monotonic() + _SECONDS
         while (now := self._reception(name)).versions != {version}:
@@ -101,10 +138,11 @@ class Files:
             time.sleep(_PAUSE)
 
     def _reception(self, name: str) -> _Reception:
-        prefixes = "|".join(SUBSCRIPTIONS[name])
+        counted = SUBSCRIPTIONS.get(name) or (SECRETS[name],)
+        prefixes = "|".join(counted)
         stats = self._admin.numbers_and_texts(rf"^({prefixes})\.(version_text|update_rejected|update_failure)$")
         return _Reception(
-            frozenset(stats.get(f"{prefix}.version_text", "") for prefix in SUBSCRIPTIONS[name]),
+            frozenset(stats.get(f"{prefix}.version_text", "") for prefix in counted),
             sum(int(value) for key, value in stats.items() if not key.endswith("version_text")),
         )
 
@@ -146,9 +184,13 @@ class Files:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Envoy reads a file only when another one is renamed onto it; and so nobody ever reads half of one."""
+    """Envoy reads a file only when another one is renamed onto it; and so nobody ever reads half of one.
+
+    Clients' keys stand in it: nobody else on this machine may read it.
+    """
     new = path.with_suffix(".new")
-    with new.open("wb") as file:
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        os.fchmod(file.fileno(), 0o600)  # of one that was left there, too
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

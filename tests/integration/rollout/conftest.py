@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import threading
 import time
 from collections import Counter
@@ -23,7 +24,7 @@ from lockgate.rollout.envoy.source import EnvoySource
 from lockgate.rollout.spec import Traffic
 from lockgate.rollout.words import Counts, Endpoint, Routes
 
-Mode = Literal["ok", "fail", "teapot", "hang", "reset", "stall"]
+Mode = Literal["ok", "fail", "teapot", "hang", "reset", "stall", "break", "trickle"]
 
 
 class _Loop:
@@ -47,7 +48,8 @@ class _Loop:
 class Upstream:
     """An HTTP server that answers its name and the size of the body it got, and can misbehave.
 
-    fail: 500. teapot: 418. hang: never answers. reset: closes without an answer. stall: never reads.
+    fail: 500. teapot: 418. hang: never answers. reset: closes without an answer. stall: never reads. break: closes in
+    the middle of its answer. trickle: never sends the end of it.
     It listens on `path`, a unix socket, where that is given.
     """
 
@@ -149,6 +151,11 @@ class _Connection(asyncio.Protocol):
         if upstream.mode == "reset":
             self.transport.abort()
             return
+        if upstream.mode in ("break", "trickle"):
+            self.transport.write(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf")
+            if upstream.mode == "break":
+                self.transport.close()
+            return
         body = f"{upstream.name} {self._headers.get('content-length', 0)}"
         status = {"fail": "500 Oops", "teapot": "418 Teapot"}.get(upstream.mode, "200 OK")
         answer = f"HTTP/1.1 {status}\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode()
@@ -167,6 +174,10 @@ class Clients:
     """(status, variant) of each; status 0 for a request that got no answer. `variants` are by user."""
     variants: dict[str, str] = field(default_factory=dict)
     path: str = "/p"
+    body: bytes = b"[]"
+    header: str = ""
+    """Another one that each request has, as a line."""
+    tls: ssl.SSLContext | None = None
 
     def ask(self, users: Sequence[str], connections: int = 16) -> dict[str, str]:
         """One request of each user; the variants they got."""
@@ -192,7 +203,7 @@ class Clients:
         await asyncio.gather(*(self._one(take) for _ in range(connections)))
 
     async def _one(self, take: Callable[[], str | None]) -> None:
-        reader, writer = await asyncio.open_connection(*self.address)
+        reader, writer = await asyncio.open_connection(*self.address, ssl=self.tls)
         while (user := take()) is not None:
             status, headers = await self._exchange(reader, writer, user)
             variant = headers.get("x-lockgate-variant", "")
@@ -200,12 +211,14 @@ class Clients:
             self.variants[user] = variant
             if not status or headers.get("connection") == "close":
                 await _close(writer)
-                reader, writer = await asyncio.open_connection(*self.address)
+                reader, writer = await asyncio.open_connection(*self.address, ssl=self.tls)
         await _close(writer)
 
     async def _exchange(self, reader: Any, writer: Any, user: str) -> tuple[int, dict[str, str]]:
         header = f"x-user-id: {user}\r\n" if user else ""
-        writer.write(f"POST {self.path} HTTP/1.1\r\nhost: h\r\n{header}content-length: 2\r\n\r\n[]".encode())
+        length = f"content-length: {len(self.body)}"
+        asked = f"POST {self.path} HTTP/1.1\r\nhost: h\r\n{header}{self.header}{length}\r\n\r\n"
+        writer.write(asked.encode() + self.body)
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
             headers = dict(line.split(": ", 1) for line in head.split("\r\n")[1:-2])

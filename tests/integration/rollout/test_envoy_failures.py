@@ -182,6 +182,7 @@ def test_copies_that_envoy_sheds_are_no_errors(plane: Any, eventually: Any) -> N
     # A copy that waited in the queue for a connection may miss its deadline; one that was shed is not counted at all.
     counts = plane.counted(lambda c: c.shadow.requests >= 64)
     assert counts.shadow.requests + shed() <= counts.stable.requests
+    assert counts.shed == shed()
     assert counts.shadow.errors == 0
 
 

@@ -78,6 +78,18 @@ def test_a_start_that_was_killed_halfway_is_finished(plane: Any) -> None:
     assert plane.router.applied() == plane.routes()
 
 
+def test_it_keeps_nothing_open_of_who_starts_it(plane: Any, eventually: Any) -> None:
+    """Whoever reads a pipe to its end would wait for as long as Envoy runs."""
+    kill(plane.router, eventually)
+    end, ours = os.pipe()
+    os.set_inheritable(ours, True)  # noqa: FBT003 - as a shell hands its own on
+    plane.router.start_again()
+    os.close(ours)
+    os.set_blocking(end, False)
+    assert os.read(end, 1) == b""
+    os.close(end)
+
+
 def test_only_our_own_envoy_is_adopted_or_ended(plane: Any) -> None:
     plane.router.at.pid.write_text(str(os.getpid()))
     found = process.find(plane.router.at)
@@ -187,9 +199,7 @@ def test_the_run_directory_is_private(plane: Any) -> None:
     assert stat.S_IMODE((at.path / "admin.sock").stat().st_mode) == 0o600
 
 
-def test_a_long_run_directory_gets_a_short_socket(
-    tmp_path: Path, traffic: Traffic, sides: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_long_folder(tmp_path: Path, traffic: Traffic, sides: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     router = EnvoyRouter(tmp_path / ("long" * 30), traffic)
     routes = Routes((sides[0].endpoint,))

@@ -29,7 +29,7 @@ building     !        progressing =           =         =     =            !    
 progressing  !        !           progressing =         =     rolling_back promoting rolling_back paused =           rolling_back !
 paused       !        !           =           =         =     rolling_back promoting rolling_back =      progressing rolling_back !
 waiting      !        !           =           =         =     rolling_back promoting rolling_back paused =           rolling_back !
-promoting    !        !           =           =         =     =            !         !            !      !           rolling_back succeeded
+promoting    !        !           =           =         =     =            !         rolling_back !      !           rolling_back succeeded
 probation    !        !           =           =         =     =            !         !            !      !           =            !
 succeeded    !        !           =           =         =     =            !         !            !      !           =            !
 rolling_back !        !           =           =         =     =            !         !            !      !           =            rolled_back

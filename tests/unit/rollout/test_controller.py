@@ -468,8 +468,7 @@ APPROVED = [
 """The same with a person who is asked, and approves, before the last step."""
 
 
-@pytest.mark.parametrize("owner", ["me", "the next one"])
-@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize(("moment", "owner"), [("before", "the next one"), ("after", "me")])
 @pytest.mark.parametrize("steps", [HEALTHY, APPROVED], ids=["judged", "approved"])
 def test_killed_at_any_call_the_next_controller_goes_on(  # noqa: PLR0913, PLR0917 - pytest passes them
     moment: str,

@@ -14,10 +14,12 @@ from lockgate.rollout.envoy.clusters import clusters
 from lockgate.rollout.envoy.folder import Folder, admin_socket, folder
 from lockgate.rollout.envoy.listeners import listeners
 from lockgate.rollout.envoy.others import challenger, keep_others, let_go, taken_over
+from lockgate.rollout.envoy.protected import protected
 from lockgate.rollout.envoy.resources import duration
 from lockgate.rollout.envoy.routes import route_configuration, routes_of
 from lockgate.rollout.errors import RouterDown
 from lockgate.rollout.spec import Traffic
+from lockgate.rollout.traffic import Failover
 from lockgate.rollout.words import WHOLE, Endpoint, Other, Routes
 
 TRAFFIC = Traffic()
@@ -122,7 +124,8 @@ def cluster(name: str) -> Any:
 def test_whoever_keeps_a_body_can_keep_the_largest() -> None:
     [ingress, _] = listeners(TRAFFIC, AT)
     filters = ingress["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"]
-    assert filters[0]["typed_config"]["max_request_bytes"] == TRAFFIC.max_body
+    [buffer] = [one for one in filters if one["name"] == "envoy.filters.http.buffer"]
+    assert buffer["typed_config"]["max_request_bytes"] == TRAFFIC.max_body
     [host] = route_configuration(TRAFFIC, ROUTES)[0]["virtual_hosts"]
     assert host["request_body_buffer_limit"] == TRAFFIC.max_body
     assert cluster("shadow")["per_connection_buffer_limit_bytes"] > TRAFFIC.max_body
@@ -137,6 +140,54 @@ def test_the_bootstrap_depends_on_the_run_directory_alone() -> None:
     text = json.dumps(bootstrap(AT, AT.path / "admin.sock"))
     assert TRAFFIC.listen.rpartition(":")[2] not in text
     assert TRAFFIC.metrics.rpartition(":")[2] not in text
+
+
+KEYED = Traffic.model_validate(
+    {
+        "clients": {"keys": {"shop": "k" * 16, "tester": ["t" * 16, "u" * 16]}},
+        "force": {"header": "x-variant", "clients": ["tester"]},
+        "limits": {"requests": 10, "each": "client"},
+    }
+)
+OTHER_KEYS = Traffic.model_validate(
+    {"clients": {"header": "x-api-key", "keys": {"shop": "n" * 16}}, "force": {"header": "x-pick"}, "max_body": "1MiB"}
+)
+AUTH = "envoy.filters.http.api_key_auth"
+
+
+def test_a_route_that_has_rules_of_its_own_asks_for_the_same_keys() -> None:
+    """Envoy takes the nearest rules whole: those of the route replace those of the host."""
+    [host] = route_configuration(KEYED, replace(ROUTES, others=OTHERS), feedback=True)[0]["virtual_hosts"]
+    rules = [(of["name"], of.get("typed_per_filter_config", {}).get(AUTH)) for of in (host, *host["routes"])]
+    [(name, every), *forced] = [(name, rule) for name, rule in rules if rule]
+    assert (name, "allowed_clients" in every) == ("all", False)
+    assert [route for route, _ in forced] == ["force-candidate", "force-stable", "force-a", "force-b"]
+    for _, of in forced:
+        assert of == every | {"allowed_clients": ["tester"]}
+
+
+@pytest.mark.parametrize("methods", ["all", ["GET"]])
+@pytest.mark.parametrize(("mine", "present"), [(TRAFFIC, KEYED), (KEYED, TRAFFIC), (KEYED, OTHER_KEYS)])
+def test_other_routes_are_protected_as_those_before(mine: Traffic, present: Traffic, methods: Any) -> None:
+    """Also those of a challenger that was not there, and the twins."""
+    failover = {"failover": Failover(methods=methods)}
+    mine, after = mine.model_copy(update=failover), replace(ROUTES, weight=7, others=OTHERS)
+    found = protected(route_configuration(mine, after), route_configuration(present, ROUTES))
+    assert found == route_configuration(present.model_copy(update=failover), after)
+
+
+def test_what_the_rollout_was_opened_with_stays_the_drivers() -> None:
+    mine = Traffic.model_validate({"timeout": "3s", "sticky": {"header": "x-cart"}})
+    assert protected(route_configuration(mine, ROUTES), route_configuration(TRAFFIC, ROUTES)) == route_configuration(
+        mine, ROUTES
+    )
+
+
+def test_without_them_no_key_is_asked_for_and_nothing_is_limited() -> None:
+    assert "typed_per_filter_config" not in str(route_configuration(TRAFFIC, ROUTES))
+    [ingress, _] = listeners(TRAFFIC, AT)
+    assert "transport_socket" not in str(ingress)
+    assert listeners(KEYED, AT) == listeners(TRAFFIC, AT)  # so nobody has to connect anew
 
 
 def test_latency_edges_have_two_digits_and_rise_by_a_tenth() -> None:
@@ -161,7 +212,7 @@ def test_a_short_run_directory_holds_its_socket(tmp_path: Path) -> None:
     assert admin_socket(folder(tmp_path)) == tmp_path / "admin.sock"
 
 
-def test_a_long_run_directory_has_its_socket_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     long = folder(tmp_path / ("x" * 100))
     socket = admin_socket(long)

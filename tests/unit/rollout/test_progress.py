@@ -36,6 +36,12 @@ def fresh(spec: RolloutSpec) -> Progress:
     return begun(0, 100.0, counts(1000, 0, 50), Analysis(spec).begin(), ("a", "b"))
 
 
+def test_copies_that_were_shed_are_counted_over_a_restart_of_the_data_plane(fresh: Progress, spec: RolloutSpec) -> None:
+    for seen, total in ((5, 5), (9, 9), (2, 11), (2, 11)):  # it was started anew after the second look
+        fresh, _ = fresh.look(101.0, replace(counts(1010, 0, 60), shed=seen), Observed(), spec.steps[0])
+        assert fresh.step.shed == total
+
+
 def test_a_look_is_what_came_since_the_last_one(fresh: Progress, spec: RolloutSpec) -> None:
     progress, first = fresh.look(101.0, counts(1010, 0, 60), Observed(), spec.steps[0])
     _, second = progress.look(102.0, counts(1030, 0, 65), Observed(), spec.steps[0])
