@@ -1,4 +1,4 @@
-"""Digests of folders: what an artifact is, and which of our own files made it."""
+"""Which of our own files made an artifact."""
 
 from __future__ import annotations
 
@@ -6,11 +6,6 @@ import hashlib
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-
-
-def of_folder(folder: Path) -> str:
-    """sha256 over the names and bytes of every file under `folder`."""
-    return _of_files(folder, (p for p in folder.rglob("*") if p.is_file()))
 
 
 @cache

@@ -18,6 +18,8 @@ from typing import Any
 from lockgate.registry.words import FetchedModel
 from lockgate.services import digest
 from lockgate.services.compile import table
+from lockgate.services.compile.cache import of_folder
+from lockgate.services.compile.environment import handed_on
 from lockgate.services.compile.words import Artifact, Search
 from lockgate.services.errors import PackagingFailed
 from lockgate.services.packing import INSIDE
@@ -49,8 +51,24 @@ def package(model: FetchedModel, found: Search, *, name: str, spec: ServiceSpec,
         if not (store / "bentos" / job["name"] / job["version"]).is_dir():
             _build_apart(job, artifact, store)
     tag = f"{job['name']}:{job['version']}"
-    made = artifact.candidate
-    return Bento(tag, model.version.name, model.version.version, artifact.digest, made.target, made.precision)
+    made, of = artifact.candidate, model.version
+    return Bento(tag, of.name, of.version, artifact.digest, made.target, made.precision, seal_of(tag))
+
+
+def seal_of(tag: str) -> str:
+    """sha256 of the bento's own files: its code, and the arguments that hold the seal on the model's files.
+
+    What Python compiled beside the code is thrown away, so that nothing but the code is run. Empty where there is no
+    such bento, or a link in it.
+    """
+    name, _, version = tag.partition(":")
+    folder = home() / "bentos" / name / version
+    for compiled in list(folder.rglob("__pycache__")):
+        shutil.rmtree(compiled, ignore_errors=True)
+    try:
+        return of_folder(folder, leave_out="__pycache__") if folder.is_dir() else ""
+    except OSError:
+        return ""
 
 
 def packaged(tag: str) -> Bento | None:
@@ -96,7 +114,7 @@ def _job(model: FetchedModel, found: Search, artifact: Artifact, under: tuple[st
         "args": {"name": bento_name, "store": store, **named, **settings},
         "packages": _pinned({**(fallback.manifest["packages"] if fallback else {}), **artifact.manifest["packages"]}),
         "artifact": str(artifact.path),
-        "fallback": str(fallback.path) if fallback else "",
+        "fallback": [[str(fallback.path), "fallback", fallback.digest]] if fallback else [],
         "reference": str(found.reference),
         "table": table.values(found),
         "about": {
@@ -155,7 +173,7 @@ def _run_builder(job: Mapping[str, Any], scratch: Path, artifact: Artifact) -> N
     done = subprocess.run(
         [sys.executable, "-m", "lockgate.services.packing"],
         input=json.dumps({**job, "source": str(source)}),
-        env={**os.environ, **QUIET, "BENTOML_HOME": str(scratch)},
+        env={**handed_on(os.environ), **QUIET, "BENTOML_HOME": str(scratch)},
         cwd=scratch,
         capture_output=True,
         text=True,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from lockgate.services.words import Bento, Replica
@@ -22,3 +22,10 @@ class Platform(Protocol):
 
     def replicas(self) -> Sequence[Replica]:
         """Every replica that runs, whoever started it."""
+
+    def watch(self, stable: Collection[str]) -> Mapping[str, str]:
+        """End replicas that take more of the machine than they might when they were started; why, by their bento's tag.
+
+        To be repeated every second or so. `stable`: bentos that clients depend on, which the machine shall spare. Of
+        those one at a time leaves, while others answer; it is no longer listed, and finishes what it answers.
+        """

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import psutil
 
+from lockgate.services.compile.environment import handed_on
+
 MARK = "LOCKGATE_REPLICA"
 CAPTURE = "LOCKGATE_CAPTURE"
 """Names the folder where a replica keeps what it answers; without it, it keeps nothing."""
@@ -33,7 +35,7 @@ def serve(tag: str, port: int, folder: Path, log: Path, about: Mapping[str, str]
     """
     command = [sys.executable, "-m", "bentoml", "serve", tag, "--host", "127.0.0.1", "--port", str(port)]
     environment = {
-        **{name: value for name, value in os.environ.items() if name not in (MARK, CAPTURE)},
+        **{name: value for name, value in handed_on(os.environ, folder).items() if name not in (MARK, CAPTURE)},
         **about,
         "BENTOML_HOME": str(folder / "bentoml"),
         "TMPDIR": str(folder / "tmp"),

@@ -20,7 +20,12 @@ _LOGS_KEPT = 50
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """`pid` is 0 from just before the process is started until just after; `owner` is who started it."""
+    """`pid` is 0 from just before the process is started until just after; `owner` is who started it.
+
+    `limit`: bytes of memory that it may take, 0 for any number; None, which is the same, where an older
+    Lockgate started it.
+    `leaving`: when it was told to end, in seconds since 1970; 0 while it is not.
+    """
 
     id: str
     bento: str
@@ -31,6 +36,8 @@ class Record:
     pid: int = 0
     created: float = 0.0
     ready: bool = False
+    limit: int | None = None
+    leaving: float = 0.0
 
     @property
     def replica(self) -> Replica:
@@ -41,16 +48,17 @@ class Records:
     def __init__(self, home: Path) -> None:
         self._replicas = home / "replicas"
         self._logs = home / "logs"
-        for folder in (self._replicas, self._logs):
-            folder.mkdir(parents=True, exist_ok=True)
+        self._seals = home / "seals"
+        self._limits = home / "limits"
+        for folder in (self._replicas, self._logs, self._seals, self._limits):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
-    def open(self, bento: Bento, store: Path) -> Record:
+    def open(self, bento: Bento, store: Path, limit: int | None = None) -> Record:
         """A new replica's folder, with a BENTOML_HOME of its own: `bentoml serve` empties the metrics folder in it."""
         me = psutil.Process()
         taken = {r.port for r in self.all()}
-        record = Record(
-            uuid.uuid4().hex[:12], bento.tag, bento.digest, processes.free_port(taken), me.pid, me.create_time()
-        )
+        name, port = uuid.uuid4().hex[:12], processes.free_port(taken)
+        record = Record(name, bento.tag, bento.digest, port, me.pid, me.create_time(), limit=limit)
         folder = self.folder(record.id)
         for inside in ("bentoml", "tmp"):
             (folder / inside).mkdir(parents=True)
@@ -71,6 +79,37 @@ class Records:
         new = state.with_suffix(".new")
         new.write_text(json.dumps(asdict(record), indent=1), encoding="utf-8")
         new.replace(state)
+
+    def seal(self, bento: Bento) -> str:
+        """What the bento's files were when it was packaged, or first started here; empty for one never seen.
+
+        A seal that the bento brings with it is of its packaging, and replaces the one that is remembered.
+        """
+        kept = self._seals / bento.tag.replace(":", "-")
+        if bento.seal:
+            kept.write_text(bento.seal, encoding="ascii")
+            return bento.seal
+        return kept.read_text(encoding="ascii") if kept.is_file() else ""
+
+    def limit(self, bento: str) -> int | None:
+        """What a replica of this bento might take when it became stable's, as `Record.limit`; None: it never did."""
+        try:
+            return int(self._limit_of(bento).read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            return None
+
+    def keep_limit(self, bento: str, limit: int | None) -> None:
+        """None forgets it."""
+        kept = self._limit_of(bento)
+        if limit is None:
+            kept.unlink(missing_ok=True)
+        elif self.limit(bento) != limit:
+            new = kept.with_name(f"{kept.name}.new")
+            new.write_text(str(limit), encoding="ascii")
+            new.replace(kept)
+
+    def _limit_of(self, bento: str) -> Path:
+        return self._limits / bento.replace(":", "-")
 
     def forget(self, replica: str) -> None:
         shutil.rmtree(self.folder(replica), ignore_errors=True)

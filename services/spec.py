@@ -143,12 +143,27 @@ class Replicas(_Section):
     min: int = Field(default=1, ge=1, le=64, description="Replicas of each variant that are kept running.")
 
 
+class Resources(_Section):
+    """What one replica may take of the machine."""
+
+    memory: Bytes | None = Field(
+        default=None,
+        ge=64 * 2**20,
+        le=2**44,
+        description=(
+            "A candidate's replica that takes more is ended, which counts as its death; stable's leave one at a time"
+            " while others answer. Left out, there is no limit."
+        ),
+    )
+
+
 class ServiceSpec(_Section):
     """How a model version is compiled, packaged and served."""
 
     compile: Compile = Field(default=Compile(), description="What the model is compiled to.")
     batching: Batching = Field(default=Batching(), description="How requests are grouped for the engine.")
     replicas: Replicas = Field(default=Replicas(), description="How many processes serve each variant.")
+    resources: Resources = Field(default=Resources(), description="What one replica may take of the machine.")
     max_body: Bytes = Field(default=16 * 2**20, le=256 * 2**20, description="Largest request body that is answered.")
     timeout: Seconds = Field(default=10.0, description="A request that takes longer is answered with 504.")
     ready_within: Seconds = Field(default=120.0, description="A replica that is not ready by then is given up.")

@@ -18,6 +18,8 @@ class Bento:
     """Of the artifact inside."""
     target: str
     precision: str = "fp32"
+    seal: str = ""
+    """sha256 of the bento's own files, its code and arguments; empty where nobody remembers it."""
 
 
 @dataclass(frozen=True, slots=True)

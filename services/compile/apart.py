@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from .environment import handed_on
 from .errors import Lost
 from .words import Limits
 
@@ -74,7 +75,7 @@ def started(module: str, arguments: list[str], log: Path, environment: Mapping[s
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=out,
-            env={**os.environ, "PYTHONPATH": paths, **environment, MARK: mark},
+            env={**handed_on(os.environ), "PYTHONPATH": paths, **environment, MARK: mark},
             start_new_session=True,
         )
     try:

@@ -77,9 +77,15 @@ def load(place: Path) -> Mapping[str, Any] | None:
     return made
 
 
-def of_folder(folder: Path) -> str:
-    """sha256 over the names and bytes of every file under `folder`."""
-    return _of_files(folder, (p for p in folder.rglob("*") if p.is_file()))
+def of_folder(folder: Path, leave_out: str = "") -> str:
+    """sha256 over the names and bytes of every file under `folder`, but for those called `leave_out`.
+
+    Raises `OSError` for a link: the bytes that it leads to may change after they were read.
+    """
+    found = [path for path in folder.rglob("*") if leave_out not in path.relative_to(folder).parts]
+    if odd := next((path for path in found if path.is_symlink() or not (path.is_dir() or path.is_file())), None):
+        raise OSError(f"{odd} is a link, or no plain file")
+    return _of_files(folder, (path for path in found if path.is_file()))
 
 
 def size_of(folder: Path) -> int:

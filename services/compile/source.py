@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from .cache import of_folder
 from .engines.feeds import feed
 from .errors import NotMade
 from .words import Model
@@ -75,19 +76,28 @@ def once(shared: Path, name: str, write: Callable[[Path], Any]) -> tuple[Path, A
     it raises is kept too and raised again as `NotMade`: an export that fails need not fail for every candidate.
     """
     place = shared / name
-    if not (place / _ANSWER).is_file():
+    if not _whole(place):
         scratch = Path(tempfile.mkdtemp(prefix=f"{name}.", dir=shared))
         try:
             answer = {"ok": write(scratch)}
         except Exception as failed:  # noqa: BLE001 - an exporter raises anything
             answer = {"error": f"{type(failed).__name__}: {(str(failed).strip().splitlines() or [''])[0][:300]}"}
-        (scratch / _ANSWER).write_text(json.dumps(answer), encoding="utf-8")
+        (scratch / _ANSWER).write_text(json.dumps({"digest": of_folder(scratch), **answer}), encoding="utf-8")
         shutil.rmtree(place, ignore_errors=True)
         scratch.rename(place)
     answer = json.loads((place / _ANSWER).read_text(encoding="utf-8"))
     if "error" in answer:
         raise NotMade(answer["error"])
     return place, answer["ok"]
+
+
+def _whole(place: Path) -> bool:
+    """Whether it is there as it was written: a graph is unpickled when it is read."""
+    try:
+        digest: str = json.loads((place / _ANSWER).read_text(encoding="utf-8"))["digest"]
+        return of_folder(place, leave_out=_ANSWER) == digest
+    except (OSError, ValueError, KeyError):
+        return False
 
 
 @contextlib.contextmanager

@@ -14,6 +14,8 @@ from .refusals import Overloaded
 from .schema import Arrays
 
 Run = Callable[[Arrays], Arrays]
+_MANY = 0.2
+"""Share of culprits from which looking for them by halves takes more calls than there are requests."""
 
 
 @dataclass(slots=True)
@@ -26,8 +28,9 @@ class _Waiting:
 class Batcher:
     """Takes what waits whenever the engine is free; a lone request waits only where `max_wait` seconds say so.
 
-    A request never fails for its batch mates: each was validated before, and when the engine still raises, the
-    requests of that batch run one by one and only the culprit gets the error.
+    A request never fails for its batch mates: each was validated before, and when the engine still raises, halves of
+    that batch run again until the culprits are alone. Where every fifth was a culprit, the next batch runs one by one:
+    a client that sends nothing else costs what it would cost without batches, and no more.
     """
 
     def __init__(self, run: Run, *, max_batch: int, max_wait: float, max_queue: int) -> None:
@@ -35,12 +38,15 @@ class Batcher:
         self._queue: deque[_Waiting] = deque()
         self._rows = 0
         self._busy = False
+        self._culprits = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._engine = ThreadPoolExecutor(1, thread_name_prefix="engine")
         self.observe: Callable[[int], None] = lambda _rows: None
 
     def submit(self, x: Arrays, rows: int) -> asyncio.Future[Arrays]:
         """A future of the outputs; cancel it and its rows are never computed. Raises `Overloaded`."""
+        if self._rows and self._rows + rows > self._max_queue:
+            self._forget_the_gone()
         if self._rows and self._rows + rows > self._max_queue:
             raise Overloaded(f"{self._rows} rows wait already; send the request again later")
         loop = asyncio.get_running_loop()
@@ -83,22 +89,38 @@ class Batcher:
                 rows += waiting.rows
         return batch
 
-    def _call(self, batch: list[_Waiting]) -> list[Arrays | Exception]:
-        if len(batch) == 1:
-            return [self._alone(batch[0])]
-        try:
-            together = self._run({k: np.concatenate([w.x[k] for w in batch]) for k in batch[0].x})
-            return _split(together, [w.rows for w in batch])
-        except Exception:  # noqa: BLE001 - an engine raises anything, and one of them is the culprit
-            return [self._alone(waiting) for waiting in batch]
+    def _forget_the_gone(self) -> None:
+        """Rows that nobody waits for take nobody's place."""
+        self._queue = deque(waiting for waiting in self._queue if not waiting.answer.done())
+        self._rows = sum(waiting.rows for waiting in self._queue)
 
-    def _alone(self, waiting: _Waiting) -> Arrays | Exception:
-        try:
-            if waiting.rows <= self._max_batch:
-                return self._run(waiting.x)
-            return self._in_parts(waiting)
-        except Exception as failed:  # noqa: BLE001 - goes to its caller
-            return failed
+    def _call(self, batch: list[_Waiting]) -> list[Arrays | Exception]:
+        if len(batch) > 1 and self._culprits > _MANY:
+            answers = [answer for waiting in batch for answer in self._answers([waiting])]
+        else:
+            answers = self._answers(batch)
+        self._culprits = sum(isinstance(answer, Exception) for answer in answers) / len(answers)
+        return answers
+
+    def _answers(self, batch: list[_Waiting], *, fails: bool = False) -> list[Arrays | Exception]:
+        """One for each. `fails`: it is known that the engine raises on all of them together."""
+        if not fails or len(batch) == 1:
+            try:
+                return self._together(batch)
+            except Exception as failed:  # noqa: BLE001 - an engine raises anything, and goes to its caller
+                if len(batch) == 1:
+                    return [failed]
+        half = len(batch) // 2
+        first = self._answers(batch[:half])
+        innocent = not any(isinstance(answer, Exception) for answer in first)
+        return first + self._answers(batch[half:], fails=innocent)
+
+    def _together(self, batch: list[_Waiting]) -> list[Arrays | Exception]:
+        if len(batch) > 1:
+            joined = self._run({k: np.concatenate([w.x[k] for w in batch]) for k in batch[0].x})
+            return _split(joined, [w.rows for w in batch])
+        (alone,) = batch
+        return [self._run(alone.x) if alone.rows <= self._max_batch else self._in_parts(alone)]
 
     def _in_parts(self, waiting: _Waiting) -> Arrays:
         step = self._max_batch

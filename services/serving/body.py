@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import uuid
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .fields import Array
-from .refusals import BadRequest
+from .refusals import BadRequest, Overloaded
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -18,6 +19,10 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 LONGEST_ID, LONGEST_UNIT = 128, 1024
+_PLAIN = {b"accept": "accept", b"content-encoding": "encoding", b"x-lockgate-shadow": "shadow"}
+AT_ONCE = 8
+"""Bodies of the largest size that may be half there."""
+LINGER = 5.0
 
 
 class ClientGone(Exception):
@@ -30,6 +35,7 @@ class Head:
 
     content_type: str = ""
     accept: bytes = b""
+    encoding: bytes = b""
     id: bytes = b""
     length: int = 0
     variant: bytes = b""
@@ -46,18 +52,16 @@ def head(scope: Scope, sticky: bytes = b"") -> Head:
     found = Head()
     users: list[bytes] = []
     for key, value in scope["headers"]:
-        if key == b"content-type":
+        if key in _PLAIN:
+            setattr(found, _PLAIN[key], value)
+        elif key == b"content-type":
             found.content_type = value.decode("latin-1")
-        elif key == b"accept":
-            found.accept = value
         elif key == b"x-request-id":
             found.id = value if len(value) <= LONGEST_ID else _short(value, LONGEST_ID)
         elif key == b"content-length" and value.isdigit():
             found.length = int(value)
         elif key == b"x-lockgate-variant":
             found.variant = value[:LONGEST_ID]
-        elif key == b"x-lockgate-shadow":
-            found.shadow = value
         if key == sticky:  # which may be one of those above
             users.append(value)
     found.id = found.id or uuid.uuid4().hex.encode()
@@ -81,26 +85,56 @@ def _short(value: bytes, longest: int) -> bytes:
     return value[: longest - len(digest)] + digest
 
 
-async def body(receive: Receive, length: int, most: int, seconds: float) -> bytes:
-    """The whole body; raises `BadRequest` (413, 408) and `ClientGone`."""
-    if length > most:
-        raise _too_large(most)
-    message = await _next(receive)
-    if not message.get("more_body"):
-        return _checked(message.get("body", b""), most)
-    parts = [message.get("body", b"")]
-    size = len(parts[0])
-    try:
-        async with asyncio.timeout(seconds):
-            while message.get("more_body"):
+class Bodies:
+    """Reads bodies of at most `most` bytes, each within `seconds`. What arrives at one time has a limit too."""
+
+    def __init__(self, most: int, seconds: float) -> None:
+        self._most, self._seconds = most, seconds
+        self._arriving = 0
+
+    async def read(self, receive: Receive, length: int) -> bytes:
+        """The whole body; raises `BadRequest` (413, 408), `Overloaded` and `ClientGone`."""
+        if length > self._most:
+            raise _too_large(self._most)
+        try:
+            async with asyncio.timeout(self._seconds):  # from the start: a client may send its head and nothing more
                 message = await _next(receive)
-                parts.append(message.get("body", b""))
-                size += len(parts[-1])
-                if size > most:
-                    raise _too_large(most)
-    except TimeoutError:
-        raise BadRequest(f"the body did not arrive within {seconds:g} s", 408) from None
-    return b"".join(parts)
+                if message.get("more_body"):
+                    return await self._parts(receive, message.get("body", b""))
+        except TimeoutError:
+            raise BadRequest(f"the body did not arrive within {self._seconds:g} s", 408, unread=True) from None
+        whole: bytes = message.get("body", b"")
+        if len(whole) > self._most:
+            raise _too_large(self._most)
+        return whole
+
+    async def _parts(self, receive: Receive, first: bytes) -> bytes:
+        whole, came, more = bytearray(), first, True  # as one: parts of a few bytes take ten times their length
+        size = 0
+        try:
+            while True:
+                whole += came
+                size += len(came)
+                self._arriving += len(came)
+                if size > self._most:
+                    raise _too_large(self._most)
+                if self._arriving > AT_ONCE * self._most:
+                    raise Overloaded("too many large bodies arrive at once; send the request again later", unread=True)
+                if not more:
+                    return bytes(whole)
+                message = await _next(receive)
+                came = message.get("body", b"")
+                more = message.get("more_body", False)
+        finally:
+            self._arriving -= size
+
+
+async def drain(receive: Receive) -> None:
+    """Read on for a while after the answer: a connection that is closed on unread bytes takes the answer with it."""
+    with contextlib.suppress(TimeoutError, ClientGone):
+        async with asyncio.timeout(LINGER):
+            while (await _next(receive)).get("more_body"):
+                pass
 
 
 async def _next(receive: Receive) -> Message:
@@ -110,11 +144,5 @@ async def _next(receive: Receive) -> Message:
     return message
 
 
-def _checked(whole: bytes, most: int) -> bytes:
-    if len(whole) > most:
-        raise _too_large(most)
-    return whole
-
-
 def _too_large(most: int) -> BadRequest:
-    return BadRequest(f"the body is larger than {most} bytes; send fewer rows in one request", 413)
+    return BadRequest(f"the body is larger than {most} bytes; send fewer rows in one request", 413, unread=True)

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from . import lists
 from .refusals import BadRequest
 
-Array = np.ndarray[Any, Any]
+Array = lists.Array
 
 COLUMN_DTYPES = {
     "double": "float64",
@@ -34,103 +35,103 @@ class Field:
     column: bool
     required: bool = True
 
+    def flat(self, values: list[Any], rows: int) -> Array:
+        """Values that are known to be as many as so many rows have."""
+        return self._finite(self._listed(values)).reshape(rows, *self.shape[1:])
+
     def array(self, value: Any) -> Array:
-        """`value` as an array of this dtype and shape; raises `BadRequest` when that would change any value."""
-        kind = np.dtype(self.dtype).kind
-        if kind == "O":
-            found = self._text(value)
-        elif kind == "M":
-            found = self._time(value)
-        else:
-            found = self._number(value)
-        self._fits(found)
-        return found
+        """`value`, lists or an array, in this dtype and shape; raises `BadRequest` for what is no value of it.
+
+        A number becomes the nearest float: 2**53 + 1 as a double is rounded, as 0.1 is. Integers stay what they are.
+        """
+        if not isinstance(value, np.ndarray):
+            values, shape = lists.flat(self.name, value, self.shape)
+            return self._finite(self._listed(values)).reshape(shape)
+        self.fits(value.shape)
+        return self._finite(self._array(value))
+
+    def fits(self, shape: tuple[int, ...]) -> None:
+        """Raises `BadRequest` where values of this shape are not wanted."""
+        if len(shape) != len(self.shape) or any(
+            w not in (-1, s) for w, s in zip(self.shape[1:], shape[1:], strict=True)
+        ):
+            raise BadRequest(lists.misfit(self.name, shape, self.shape))
 
     def missing(self, rows: int) -> Array:
         """Stands in for an optional column that the request leaves out."""
-        if np.dtype(self.dtype).kind == "f":
-            return np.full(rows, np.nan, self.dtype)
-        if self.dtype == "object":
-            return np.full(rows, None, object)
-        raise BadRequest(f"column {self.name!r} is missing, and {self.dtype} has no value that stands for nothing")
+        nothing = self.nothing
+        if nothing is None:
+            raise BadRequest(f"column {self.name!r} is missing, and {self.dtype} has no value that stands for nothing")
+        return np.full(rows, *nothing, self.dtype)
 
-    def _fits(self, found: Array) -> None:
-        wrong = found.ndim != len(self.shape)
-        if wrong or any(w not in (-1, s) for w, s in zip(self.shape[1:], found.shape[1:], strict=True)):
-            wanted = ", ".join("n" if d < 0 else str(d) for d in self.shape)
-            raise BadRequest(f"input {self.name!r} has shape {list(found.shape)} where [{wanted}] is wanted")
+    @property
+    def nothing(self) -> tuple[Any] | None:
+        """What null becomes; None where null has to be refused."""
+        if self.required or not self.column:
+            return None
+        return {"f": (np.nan,), "O": (None,), "M": (np.datetime64("NaT"),)}.get(np.dtype(self.dtype).kind)
 
-    def _number(self, value: Any) -> Array:
-        raw = self._raw(value)
+    def _listed(self, values: list[Any]) -> Array:
+        want, nulls = np.dtype(self.dtype), self.nothing is not None
+        if want.kind == "O":
+            return lists.texts(self.name, values, nulls=nulls)
+        if want.kind == "M":
+            return lists.times(self.name, values, nulls=nulls)
+        return lists.numbers(self.name, values, want, nulls=nulls)
+
+    def _array(self, raw: Array) -> Array:
+        """Of a binary body; texts and what has nulls are looked at one by one."""
         want = np.dtype(self.dtype)
-        if raw.dtype.kind == "O" and self._may_be_null():
-            raw = self._nulls_as_nan(raw)
-        if raw.dtype.kind not in ("b" if want.kind == "b" else "iuf") and raw.size:
-            raise BadRequest(f"input {self.name!r} wants {self.dtype} and holds {_what(raw)}")
-        found = raw if raw.dtype == want else _cast(self.name, raw, want)
-        if want.kind == "f" and not self._may_be_null() and not np.isfinite(found).all():
-            raise BadRequest(f"input {self.name!r} holds a value that is not a finite {self.dtype}")
-        return found
+        if raw.dtype == want and want.kind != "O":
+            return raw
+        if raw.dtype.kind in "OU":
+            return self._listed(_objects(self.name, raw)).reshape(raw.shape)
+        if raw.dtype.kind not in {"b": "b", "M": "M", "O": ""}.get(want.kind, "iuf"):
+            wants = {"O": "strings", "M": "times"}.get(want.kind, want.name)
+            raise BadRequest(f"input {self.name!r} wants {wants} and holds {_what(raw.dtype)}")
+        return _cast(self.name, raw, want)
 
-    def _may_be_null(self) -> bool:
-        return self.column and not self.required and np.dtype(self.dtype).kind == "f"
-
-    def _nulls_as_nan(self, raw: Array) -> Array:
-        if raw.ndim == 1 and all(v is None or type(v) in (int, float) for v in raw.tolist()):
-            return np.array([np.nan if v is None else v for v in raw.tolist()], "float64")
-        return raw
-
-    def _text(self, value: Any) -> Array:
-        raw = np.asarray(value, dtype=object) if not isinstance(value, np.ndarray) else value.astype(object)
-        for item in raw.flat:
-            if type(item) is not str and not (item is None and not self.required):
-                raise BadRequest(f"input {self.name!r} wants strings and holds {_name_of(item)}")
-        return raw
-
-    def _time(self, value: Any) -> Array:
-        raw = self._raw(value)
-        if raw.dtype.kind not in "UM" and raw.size:
-            raise BadRequest(f"input {self.name!r} wants times like '2026-01-31T12:00:00' and holds {_what(raw)}")
-        try:
-            found = raw.astype("datetime64[ns]")
-        except ValueError as bad:
-            raise BadRequest(f"input {self.name!r} holds no time: {bad}") from None
-        if np.isnat(found).any():
+    def _finite(self, found: Array) -> Array:
+        if found.dtype.kind == "f":
+            bad = np.isinf(found) if self.nothing else ~np.isfinite(found)
+            if bad.any():
+                raise BadRequest(f"input {self.name!r} holds a value that is not a finite {self.dtype}")
+        if found.dtype.kind == "M" and not self.nothing and np.isnat(found).any():
             raise BadRequest(f"input {self.name!r} holds a time that is none (NaT)")
         return found
 
-    def _raw(self, value: Any) -> Array:
-        try:
-            return np.asarray(value)
-        except ValueError:
-            raise BadRequest(f"input {self.name!r} is ragged: its rows differ in length") from None
+
+def _objects(name: str, raw: Array) -> list[Any]:
+    """Texts that can be written again: numpy's may hold what is no character."""
+    try:
+        values: list[Any] = raw.ravel().tolist()
+        if raw.dtype.kind == "U":
+            "".join(values).encode()
+    except (ValueError, SystemError) as bad:  # a UnicodeError is a ValueError
+        raise BadRequest(f"input {name!r} holds a text that is none: {str(bad)[:80]}") from None
+    return values
 
 
 def _cast(name: str, raw: Array, want: np.dtype[Any]) -> Array:
-    """Only what keeps each value: a float becomes an integer when it is one, a large integer never wraps around."""
+    """Only what keeps each value: a float becomes an integer when it is one, and nothing wraps around."""
+    kept = True
     if want.kind in "iu" and raw.size and not np.can_cast(raw.dtype, want):
-        whole = raw.dtype.kind in "iu" or bool(np.isfinite(raw).all() and (raw == np.trunc(raw)).all())
         limits = np.iinfo(want)
-        if not whole or raw.min() < limits.min or raw.max() > limits.max:
-            raise BadRequest(f"input {name!r} holds a value that is no {want.name}")
-    with np.errstate(over="ignore"):
-        return raw.astype(want)
+        if raw.dtype.kind == "f":  # beyond 2**53 a float need not be the integer that somebody meant
+            kept = bool((np.abs(raw) <= lists.EXACT).all() and (raw == np.trunc(raw)).all())
+        kept = kept and int(raw.min()) >= limits.min and int(raw.max()) <= limits.max
+    if kept:
+        with np.errstate(over="ignore"):
+            found = raw.astype(want)
+        kept = want.kind != "M" or bool(((found.astype(raw.dtype) == raw) | np.isnat(raw)).all())
+    if not kept:
+        raise BadRequest(f"input {name!r} holds a value that is no {want.name}")
+    return found
 
 
-def _what(raw: Array) -> str:
-    if raw.dtype.kind == "O":
-        odd = next((v for v in raw.flat if type(v) not in (int, float)), None)
-        return _name_of(odd)
-    names = {"U": "a string", "S": "bytes", "b": "true or false", "c": "complex numbers"}
-    return names.get(raw.dtype.kind, str(raw.dtype))
-
-
-def _name_of(item: Any) -> str:
-    if item is None:
-        return "null"
-    return {str: "a string", dict: "an object", list: "a list", bool: "true or false"}.get(
-        type(item), f"a value like {item!r}"
-    )
+def _what(dtype: np.dtype[Any]) -> str:
+    names = {"U": "strings", "S": "bytes", "b": "true or false", "c": "complex numbers", "V": "records"}
+    return names.get(dtype.kind, dtype.name)
 
 
 def from_signature(items: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) -> tuple[Field, ...]:

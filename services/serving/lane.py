@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from typing import Protocol
 
-import orjson
-
 from .body import Receive, Scope, Send, head
 from .core import Core
+from .refusals import BadRequest, WrongMethod
 
-PREDICT, INFO = "/predict", "/info"
-_PAGES = {"/", "/livez", "/readyz", "/healthz", "/metrics", "/docs.json", "/schema.json", PREDICT, INFO}
+PREDICT, INFO, DOCS = "/predict", "/info", "/docs.json"
+_PAGES = {"/", "/livez", "/readyz", "/healthz", "/metrics", "/schema.json", DOCS, PREDICT, INFO}
 _FOLDERS = ("/static_content/", "/assets/")
-_HERE = {"POST": (PREDICT, INFO), "GET": (INFO,)}
+_HERE = {"POST": (PREDICT, INFO), "GET": (INFO, DOCS)}
+_ALLOWED = {PREDICT: "POST", INFO: "GET, POST"}
 
 
 class HasCore(Protocol):
@@ -35,20 +35,27 @@ class FastLane:
             await self._app(scope, receive, send)  # type: ignore[operator]
         elif scope["path"] in _HERE.get(scope["method"], ()):
             await _serve(core, scope, receive, send)
-        elif scope["path"] in _PAGES or scope["path"].startswith(_FOLDERS):
+        elif scope["path"] not in _PAGES and not scope["path"].startswith(_FOLDERS):
+            await core.refuse(send, _nothing_here(), head(scope).id)
+        elif scope["method"] in ("GET", "HEAD") and scope["path"] not in _ALLOWED:
             await self._app(scope, receive, send)  # type: ignore[operator]
         else:
-            await _nothing_here(core, scope, send)
+            await core.refuse(send, _wrong_method(scope), head(scope).id)
 
 
 async def _serve(core: Core, scope: Scope, receive: Receive, send: Send) -> None:
     if scope["path"] == PREDICT:
         await core.handle(scope, receive, send)
     else:
-        await core.respond(send, 200, b"application/json", core.info, head(scope).id)
+        page = core.info if scope["path"] == INFO else core.docs
+        await core.respond(send, 200, b"application/json", page, head(scope).id)
 
 
-async def _nothing_here(core: Core, scope: Scope, send: Send) -> None:
+def _nothing_here() -> BadRequest:
     """BentoML would make a time series of every unknown path that somebody asks for."""
-    sentence = f"nothing is at this path; POST rows to {PREDICT}, or read /docs.json"
-    await core.respond(send, 404, b"application/json", orjson.dumps({"error": sentence}), head(scope).id)
+    return BadRequest(f"nothing is at this path; POST rows to {PREDICT}, or read {DOCS}", 404)
+
+
+def _wrong_method(scope: Scope) -> BadRequest:
+    allowed = _ALLOWED.get(scope["path"], "GET, HEAD")
+    return WrongMethod(f"{scope['method'][:20]} is not answered at {scope['path'][:80]}; use {allowed}", allowed)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
-from . import codecs
+from . import arrow, codecs
 from .fields import Array, Field, from_signature
 from .refusals import BadRequest
 
 Arrays = dict[str, Array]
 
+_FORMS = ("inputs", "rows", "dataframe_records", "dataframe_split")
 _BODY_FORMS = 'the body needs one of "inputs", "rows", "dataframe_records" and "dataframe_split"'
 
 
@@ -43,13 +45,14 @@ class Schema:
         kind = content_type.partition(";")[0].strip().lower()
         if kind in codecs.JSON_TYPES:
             return self.check(self._json(codecs.json_object(body)))
-        if kind in codecs.ARROW_TYPES:
-            return self.check(codecs.arrow(body, self.fields))
+        if kind in arrow.TYPES:
+            return self.check(arrow.columns(body, self.fields, self.max_rows))
         if kind in codecs.NPY_TYPES:
             return self.check(self._one(codecs.npy(body), "npy"))
-        raise BadRequest(f"content type {kind!r} is not served; send JSON, npy or an Arrow stream", 415)
+        raise BadRequest(f"content type {kind[:80]!r} is not served; send JSON, npy or an Arrow stream", 415)
 
     def check(self, raw: Mapping[str, Any]) -> Arrays:
+        self._sized(raw)
         found = {f.name: f.array(raw[f.name]) for f in self.fields if f.name in raw}
         if absent := [f.name for f in self.fields if f.required and f.name not in found]:
             raise BadRequest(f"missing input {', '.join(map(repr, absent))}")
@@ -60,17 +63,35 @@ class Schema:
             return {f.name: found[f.name] if f.name in found else f.missing(rows) for f in self.fields}
         return found
 
+    def _sized(self, raw: Mapping[str, Any]) -> None:
+        """Before anything is made of the values. What is one row of a tensor has the wrong shape, not too many rows."""
+        for field in self.fields:
+            value = raw.get(field.name)
+            if isinstance(value, np.ndarray):
+                field.fits(value.shape)
+                self._count(len(value))
+            elif type(value) is list and value and (self.columns or type(value[0]) is list):
+                self._count(len(value))
+
     def _rows(self, found: Arrays) -> int:
         counts = {name: len(value) for name, value in found.items()}
         rows = next(iter(counts.values()))
         for name, count in counts.items():
             if count != rows:
                 raise BadRequest(f"input {name!r} has {count} rows, others have {rows}")
-        if not 1 <= rows <= self.max_rows:
-            raise BadRequest(f"the request has {rows} rows; 1 to {self.max_rows} are answered", 413 if rows else 422)
+        if not rows:
+            raise BadRequest(f"the request has 0 rows; 1 to {self.max_rows} are answered")
+        self._count(rows)
         return rows
 
+    def _count(self, rows: int) -> None:
+        """Before anything is made of them."""
+        if rows > self.max_rows:
+            raise BadRequest(f"the request has {rows} rows; 1 to {self.max_rows} are answered", 413)
+
     def _json(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        if sum(form in body for form in _FORMS) > 1:
+            raise BadRequest(f"{_BODY_FORMS}, and has several", 400)
         if "inputs" in body:
             given = body["inputs"]
             return given if isinstance(given, dict) else self._one(given, "a bare list")
@@ -86,30 +107,40 @@ class Schema:
         if len(self.fields) == 1 and not self.columns:
             return {self.fields[0].name: value}
         if not self.columns:
-            raise BadRequest(f"{how} carries one tensor; this model wants {', '.join(map(repr, self.names))}", 415)
-        rows = value.tolist() if isinstance(value, np.ndarray) else value
-        return self._split({"columns": list(self.names), "data": rows})
+            sentence = f"{how} carries one tensor; this model wants {', '.join(map(repr, self.names))}"
+            raise BadRequest(sentence, 415 if how == "npy" else 422)
+        if isinstance(value, np.ndarray):
+            whole = Field("rows", self.fields[0].dtype, (-1, len(self.fields)), column=False)
+            whole.fits(value.shape)
+            return dict(zip(self.names, value.T, strict=True))
+        return self._split({"columns": list(self.names), "data": value})
 
     def _records(self, rows: Any) -> Mapping[str, Any]:
         if not isinstance(rows, list) or not all(type(row) is dict for row in rows):
             raise BadRequest("rows must be a list of objects, one for each row")
+        self._count(len(rows))
         if absent := next((f.name for f in self.fields if f.required and any(f.name not in r for r in rows)), None):
             raise BadRequest(f"a row has no {absent!r}")
         if self._uniform and rows:
             with contextlib.suppress(BadRequest):  # column by column, the sentence names the column
-                return self._matrix([self._pick(row) for row in rows])
-        return {f.name: [row.get(f.name) for row in rows] for f in self.fields}
+                return self._matrix(map(self._pick, rows), len(rows))
+        sent = set().union(*rows)
+        there = [f.name for f in self.fields if f.required or f.name in sent]
+        return {name: [row.get(name) for row in rows] for name in there}
 
     def _split(self, table: Any) -> Mapping[str, Any]:
         if not isinstance(table, dict) or not isinstance(table.get("columns"), list):
             raise BadRequest('dataframe_split needs "columns" and "data"')
         columns, data = table["columns"], table.get("data")
+        if not all(type(name) is str for name in columns) or len(set(columns)) < len(columns):
+            raise BadRequest('dataframe_split needs "columns" that are names, each of them once')
         if not isinstance(data, list) or not all(type(row) is list and len(row) == len(columns) for row in data):
             raise BadRequest(f"the data must be a list of rows with {len(columns)} values each")
+        self._count(len(data))
         if self._uniform and data and tuple(columns) == self.names:
             with contextlib.suppress(BadRequest):
-                return self._matrix(data)
-        places = {name: i for i, name in enumerate(columns) if isinstance(name, str)}
+                return self._matrix(data, len(data))
+        places = {name: i for i, name in enumerate(columns)}
         return {n: [row[places[n]] for row in data] for n in self.names if n in places}
 
     @cached_property
@@ -126,6 +157,6 @@ class Schema:
     def _pick(self) -> operator.itemgetter[Any]:
         return operator.itemgetter(*self.names)
 
-    def _matrix(self, rows: Sequence[Any]) -> Mapping[str, Any]:
+    def _matrix(self, rows: Iterable[Sequence[Any]], count: int) -> Mapping[str, Any]:
         whole = Field("rows", self.fields[0].dtype, (-1, len(self.fields)), column=False)
-        return dict(zip(self.names, whole.array(rows).T, strict=True))
+        return dict(zip(self.names, whole.flat(list(chain.from_iterable(rows)), count).T, strict=True))

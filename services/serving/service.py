@@ -28,6 +28,7 @@ class Args(BaseModel):
     version: str
     digest: str
     spec_hash: str
+    seal: str = ""
     timeout: float = 10.0
     max_body: int = 16 * 2**20
     max_batch: int = 64
@@ -43,9 +44,9 @@ args = bentoml.use_arguments(Args)
 
 def _about() -> dict[str, Any]:
     """Read when the bento is built and when it is served, so that the documentation shows the model's own inputs."""
-    with open(bentoml.models.get(args.store).path_of("service.json"), encoding="utf-8") as file:  # noqa: PTH123
-        found: dict[str, Any] = json.load(file)
-    return found
+    from .start import about
+
+    return about(Path(bentoml.models.get(args.store).path), args.seal)
 
 
 ABOUT = _about()
@@ -85,9 +86,9 @@ class Model:
         from .capture import VARIABLE, Capture
         from .capture_columns import Source
         from .metrics import Metrics
-        from .start import warm
+        from .start import few, warm
 
-        found, median = warm(Path(self.stored.path), ABOUT, args.max_batch)
+        found, median = warm(Path(self.stored.path), ABOUT, args.max_batch, args.seal)
         about = About(
             args.model,
             args.version,
@@ -109,6 +110,7 @@ class Model:
         )
         metrics = Metrics(args.model, args.version)
         self.core = Core(found.engine.run, SCHEMA, about, limits, metrics)
+        self.core.show(few(Path(self.stored.path)))
         if folder := os.environ.get(VARIABLE):
             source = Source(args.version, args.digest, about.replica or f"pid{os.getpid()}")
             self.core.capture = Capture(Path(folder), SCHEMA, source, metrics, found.manifest["engine"])

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..bytecode import keep_out
 from ..words import Arrays
 
 _QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1"}
@@ -49,6 +50,7 @@ def load(folder: Path, manifest: Mapping[str, Any], threads: int | None) -> Pyfu
     if threads is not None:  # for libraries that the code loads; those that are here already are told below
         os.environ.update(dict.fromkeys(_THREADS, str(threads)))
     path = folder / manifest["file"]
+    keep_out(path)
     if manifest["code"]:
         sys.path.insert(0, str(path / manifest["code"]))
     config = [manifest["config"]] if manifest["config"] else []

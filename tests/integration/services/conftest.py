@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lockgate.registry.cache import Cached
+from lockgate.registry.cache import Cached, digest_of
 from lockgate.registry.checked import checked
 from lockgate.registry.client import quiet_import
 from lockgate.registry.spec import Trust
 from lockgate.registry.words import Arrays, FetchedModel, ModelVersion
-from lockgate.services import digest
 from lockgate.services.build import compile_model
 from lockgate.services.compile.words import Search
 from lockgate.services.package import package
@@ -57,7 +57,7 @@ def fetched(folder: Path, flavour: str, native: Any, example: Any, **options: An
     quiet_import("mlflow.pyfunc")  # MLflow imports it when it saves, and warns about its own type hints
     save = quiet_import(f"mlflow.{flavour}").save_model
     save(native, str(folder / "model"), input_example=example, pip_requirements=["numpy"], **options)
-    return checked(version, Cached(folder / "model", digest.of_folder(folder / "model")))
+    return checked(version, Cached(folder / "model", digest_of(folder / "model")))
 
 
 def tensor_signature(dtype: str = "float32", **shapes: int) -> Any:
@@ -113,12 +113,16 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def bento(bentoml_home: Path, classifier: FetchedModel, cache: Path) -> Bento:
-    """A PyTorch classifier compiled to ONNX Runtime."""
+    """A PyTorch classifier compiled to ONNX Runtime, where the umask lets everybody write to what is made."""
     spec = spec_for("onnxruntime", max_body="64KiB")
-    found = compiled(classifier, spec, cache)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BENTOML_HOME", str(bentoml_home))
-        return package(classifier, found, name="fraud", spec=spec, spec_hash="abc123")
+    before = os.umask(0)
+    try:
+        found = compiled(classifier, spec, cache)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("BENTOML_HOME", str(bentoml_home))
+            return package(classifier, found, name="fraud", spec=spec, spec_hash="abc123")
+    finally:
+        os.umask(before)
 
 
 @pytest.fixture(scope="session")

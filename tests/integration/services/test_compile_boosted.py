@@ -20,7 +20,7 @@ import pytest
 import xgboost as xgb
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped, unused-ignore]
 
-from lockgate.registry.cache import Cached
+from lockgate.registry.cache import Cached, digest_of
 from lockgate.registry.checked import checked
 from lockgate.registry.client import quiet_import
 from lockgate.registry.spec import Trust
@@ -116,7 +116,7 @@ def save(flavour: str, native: Any, folder: Path, rows: Any = X, **options: Any)
 
 def read(folder: Path) -> Model:
     version = ModelVersion("fraud-detector", "3", "test")
-    return opened(checked(version, Cached(folder, "0" * 64)), Trust(pickle=True))
+    return opened(checked(version, Cached(folder, digest_of(folder))), Trust(pickle=True))
 
 
 @pytest.fixture(autouse=True)
@@ -337,6 +337,7 @@ def test_a_pyfunc_travels_with_its_code_artifacts_and_parameters(tmp_path: Path)
     (author / "shifted_of_the_author.py").write_text(CODE)
     (tmp_path / "weights.json").write_text("3.0")
     sys.path.insert(0, str(author))
+    quiet_import("mlflow.pyfunc")  # which the author's code imports, and which warns about its own type hints
     try:
         import shifted_of_the_author  # type: ignore[import-not-found]
 

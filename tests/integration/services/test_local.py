@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import httpx
 import psutil
 import pytest
 
-from lockgate.services import processes
+from lockgate.services import memory, processes
 from lockgate.services.errors import NotReady
 from lockgate.services.local import LocalPlatform
 from lockgate.services.words import Bento
@@ -177,3 +180,44 @@ def test_an_interrupted_start_leaves_nothing(home: Path, bento: Bento, monkeypat
         platform.start(bento, 2)
     assert platform.replicas() == []
     assert not ours(home)
+
+
+def exposure(replica: Any) -> set[int]:
+    """`oom_score_adj` of its processes."""
+    return {int(Path(f"/proc/{p.pid}/oom_score_adj").read_text()) for p in processes.of([replica.id])}
+
+
+def test_a_replica_beyond_its_memory_is_ended_and_stable_is_spared(home: Path, bento: Bento) -> None:
+    """A replica of this takes some 250 MiB. Two who start it at the same moment start one."""
+    own = int(Path("/proc/self/oom_score_adj").read_text())
+    platform = LocalPlatform(home, 90, most=2**40)
+    found: list[Any] = []
+    threads = [Thread(target=lambda: found.extend(platform.start(bento, 1))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 2
+    (replica,) = set(found)
+    assert exposure(replica) == {memory.EXPOSED}
+    assert platform.watch(()) == {}
+    assert exposure(replica) == {memory.EXPOSED}
+    assert platform.watch({bento.tag}) == {}
+    assert exposure(replica) == {own}
+    assert list(platform.replicas()) == [replica]
+    assert LocalPlatform(home, 90, most=64 * 2**20).watch({bento.tag}) == {}  # it was started with another limit
+    record = platform._records.get(replica.id)
+    assert record is not None
+    assert record.limit == 2**40
+    platform._records.write(replace(record, limit=64 * 2**20))
+    assert platform.watch({bento.tag}) == {}  # the last one of stable
+    assert list(platform.replicas()) == [replica]
+    ended = platform.watch(())
+    assert re.fullmatch(
+        r"it takes \d{3} MiB of memory, and service.resources.memory allows 64MiB; raise it, .*", ended[bento.tag]
+    )
+    assert platform.replicas() == []
+    with pytest.raises(
+        NotReady, match=r"is not ready: it takes \d+ MiB of memory, and service.resources.memory allows"
+    ):
+        LocalPlatform(home, 90, most=64 * 2**20).start(bento, 1)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 
 from lockgate.services.errors import NotReady
 from lockgate.services.local import LocalPlatform
+from lockgate.services.serving import sealed
 from lockgate.services.words import Bento
 
 Moved = Callable[..., Path]
@@ -31,9 +34,20 @@ def moved(bento: Bento, bentoml_home: Path, tmp_path: Path, monkeypatch: pytest.
         manifest = json.loads((entry / "manifest.json").read_text())
         manifest["fingerprint"]["cpu"] = [*manifest["fingerprint"]["cpu"], "avx9000"]
         (entry / "manifest.json").write_text(json.dumps({**manifest, **changed}))
+        seal(entry)
         return entry
 
     return move
+
+
+def seal(entry: Path) -> None:
+    """As packaging there would have done it: the seal on the model's files is among the bento's arguments."""
+    home, tag = entry.parents[2], Path(entry.parent.name, entry.name)
+    before = hashlib.sha256((entry / sealed.LIST).read_bytes()).hexdigest()
+    document = home / "bentos" / tag / "bento.yaml"
+    text = document.read_text()
+    assert before in text
+    document.write_text(text.replace(before, sealed.write(entry)))
 
 
 @pytest.fixture
@@ -44,7 +58,7 @@ def platform(tmp_path: Path) -> Iterator[LocalPlatform]:
 
 
 def served(platform: LocalPlatform, bento: Bento) -> httpx.Client:
-    (replica,) = platform.start(bento, 1)
+    (replica,) = platform.start(replace(bento, seal=""), 1)  # this machine has not seen it before
     return httpx.Client(base_url=f"http://127.0.0.1:{replica.port}", trust_env=False, timeout=20)
 
 
@@ -67,6 +81,7 @@ def test_machine_code_gives_way_to_the_proven_fallback(
     (entry.parent / "fallback").rename(entry / "fallback")
     manifest = json.loads((entry / "manifest.json").read_text())
     (entry / "manifest.json").write_text(json.dumps({**manifest, "target": "aotinductor", "portable": False}))
+    seal(entry)
     with served(platform, bento) as client:
         info = client.get("/info").json()
         assert info["target"] == "onnxruntime"
@@ -81,7 +96,7 @@ def test_machine_code_gives_way_to_the_proven_fallback(
 def test_machine_code_alone_is_never_run(moved: Moved, platform: LocalPlatform, bento: Bento) -> None:
     moved(portable=False)
     with pytest.raises(NotReady) as refused:
-        platform.start(bento, 1)
+        platform.start(replace(bento, seal=""), 1)
     sentence = str(refused.value)
     assert "this model cannot be served: NotProven: this machine is not like the one where the artifact" in sentence
     assert "onnxruntime fp32 holds machine code of the hardware it was proven on" in sentence

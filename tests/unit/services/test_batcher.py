@@ -52,9 +52,54 @@ def test_one_bad_request_fails_alone() -> None:
         answers = await asyncio.gather(*waiting, return_exceptions=True)
         assert [isinstance(a, ValueError) for a in answers] == [False, False, True, False]
         assert [float(a["y"][0]) for a in answers if isinstance(a, dict)] == [2, 4, 8]
-        assert engine.sizes == [4, 1, 1, 1, 1]
+        assert engine.sizes == [4, 2, 1, 1]  # the first half is innocent, so the other one need not be asked whole
 
     batched(test)
+
+
+@pytest.mark.parametrize("culprits", [{0}, {63}, {31, 32}, {5, 20, 40, 60}, set(range(0, 64, 2)), set(range(64))])
+def test_culprits_are_found_in_few_calls_and_everybody_else_is_answered(culprits: set[int]) -> None:
+    async def test(engine: GatedEngine, batcher: Batcher) -> None:
+        engine.gate.set()
+        for again in range(3):
+            waiting = [batcher.submit(one(POISON if i in culprits else i), 1) for i in range(64)]
+            answers = await asyncio.gather(*waiting, return_exceptions=True)
+            assert {i for i, answer in enumerate(answers) if isinstance(answer, ValueError)} == culprits
+            assert all(answers[i]["y"][0] == i * 2 for i in range(64) if i not in culprits)
+            calls = len(engine.sizes)
+            engine.sizes.clear()
+            # one after the other once most are culprits: never more calls than requests
+            assert calls <= (
+                64 if again and len(culprits) > 12 else 1 + 12 * len(culprits) if len(culprits) < 5 else 127
+            )
+
+    batched(test, max_batch=64)
+
+
+def test_after_poison_batches_are_whole_again() -> None:
+    async def test(engine: GatedEngine, batcher: Batcher) -> None:
+        engine.gate.set()
+        for value in (POISON, 1.0, 1.0):
+            waiting = [batcher.submit(one(value), 1) for _ in range(8)]
+            await asyncio.gather(*waiting, return_exceptions=True)
+        assert engine.sizes[-9:] == [1] * 8 + [8]
+
+    batched(test)
+
+
+def test_rows_that_nobody_waits_for_take_nobodys_place() -> None:
+    async def test(engine: GatedEngine, batcher: Batcher) -> None:
+        first = batcher.submit(one(0), 1)
+        await asyncio.sleep(0)
+        gone = [batcher.submit(one(1), 1) for _ in range(4)]
+        for left in gone:
+            left.cancel()
+        stays = batcher.submit(one(2), 1)
+        engine.gate.set()
+        await asyncio.gather(first, stays)
+        assert engine.sizes == [1, 1]
+
+    batched(test, max_queue=4)
 
 
 def test_what_waits_is_answered_together_and_each_gets_its_own_rows() -> None:

@@ -58,10 +58,12 @@ class Served:
         self.core.capture = self.capture
 
     async def send(self, body: bytes, headers: dict[str, str]) -> int:
-        status = 0
+        status, parts = 0, [body]
 
         async def receive() -> dict[str, Any]:
-            return {"type": "http.request", "body": body}
+            if not parts:
+                await asyncio.Event().wait()  # the client waits for its answer
+            return {"type": "http.request", "body": parts.pop()}
 
         async def send(message: Any) -> None:
             nonlocal status
