@@ -10,11 +10,12 @@ Series of rollouts describe the pipeline's open rollout, or the last one where n
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
 
-Kind = Literal["gauge", "counter", "histogram"]
-Source = Literal["exporter", "envoy", "replica", "rule"]
+from lockgate.monitoring.catalog_machine import GPU, TOKENS
+from lockgate.monitoring.catalog_performance import PERFORMANCE
+from lockgate.monitoring.series import Kind, Series, Source, gauge
+
+__all__ = ["CATALOG", "JOBS", "MOST_FEATURES", "OUTCOMES", "PHASES", "SHARED_LABELS", "Kind", "Series", "Source", "of"]
 
 SHARED_LABELS = ("name", "model", "version", "variant", "traffic")
 """That all sources have in common."""
@@ -30,24 +31,6 @@ JOBS = {"exporter": "lockgate-exporter", "envoy": "lockgate-envoy", "replica": "
 """How Prometheus calls what it scrapes: `up{job="lockgate-replica"}`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Series:
-    """`name`: of a counter with its `_total`, where it has one; of a histogram without `_bucket`, `_sum`, `_count`."""
-
-    name: str
-    kind: Kind
-    unit: str
-    labels: tuple[str, ...]
-    help: str
-    source: Source = "exporter"
-
-    @property
-    def samples(self) -> tuple[str, ...]:
-        """The names under which Prometheus keeps it."""
-        return tuple(f"{self.name}_{end}" for end in _PARTS) if self.kind == "histogram" else (self.name,)
-
-
-_PARTS = ("bucket", "sum", "count")
 _NAME = ("name",)
 _SIDE = ("name", "variant")
 _GATE = ("name", "variant", "gate", "metric")
@@ -59,38 +42,34 @@ _REPLICA = ("name", "model", "version", "variant", "replica")
 _RATED = ("name", "variant", "traffic")
 
 
-def _gauge(name: str, unit: str, labels: tuple[str, ...], help_: str) -> Series:
-    return Series(name, "gauge", unit, labels, help_)
-
-
 _ROLLOUT = (
-    _gauge(
+    gauge(
         "lockgate_rollout_info",
         "1",
         ("name", "model", "rollout", "stable_version", "candidate_version"),
         "Which rollout it is, and of what.",
     ),
-    _gauge("lockgate_rollout_open", "0 or 1", _NAME, "Whether a rollout is open."),
-    _gauge("lockgate_rollout_phase", "0 or 1", ("name", "phase"), "1 for the phase that the rollout is in."),
-    _gauge("lockgate_rollout_step", "number", _NAME, "The present step, from 1; 0 before the first one."),
-    _gauge("lockgate_rollout_steps", "number", _NAME, "How many steps the rollout has."),
-    _gauge("lockgate_rollout_step_info", "1", ("name", "kind", "step"), "The present step in a few words."),
-    _gauge("lockgate_rollout_weight_ratio", "0 to 1", _SIDE, "Share of the live requests that a variant answers."),
-    _gauge("lockgate_rollout_mirror_ratio", "0 to 1", _NAME, "Share of the live requests copied to the candidate."),
-    _gauge("lockgate_rollout_opened_timestamp_seconds", "unix seconds", _NAME, "When the rollout was opened."),
-    _gauge("lockgate_rollout_closed_timestamp_seconds", "unix seconds", _NAME, "When it was closed; not while open."),
-    _gauge(
+    gauge("lockgate_rollout_open", "0 or 1", _NAME, "Whether a rollout is open."),
+    gauge("lockgate_rollout_phase", "0 or 1", ("name", "phase"), "1 for the phase that the rollout is in."),
+    gauge("lockgate_rollout_step", "number", _NAME, "The present step, from 1; 0 before the first one."),
+    gauge("lockgate_rollout_steps", "number", _NAME, "How many steps the rollout has."),
+    gauge("lockgate_rollout_step_info", "1", ("name", "kind", "step"), "The present step in a few words."),
+    gauge("lockgate_rollout_weight_ratio", "0 to 1", _SIDE, "Share of the live requests that a variant answers."),
+    gauge("lockgate_rollout_mirror_ratio", "0 to 1", _NAME, "Share of the live requests copied to the candidate."),
+    gauge("lockgate_rollout_opened_timestamp_seconds", "unix seconds", _NAME, "When the rollout was opened."),
+    gauge("lockgate_rollout_closed_timestamp_seconds", "unix seconds", _NAME, "When it was closed; not while open."),
+    gauge(
         "lockgate_rollout_step_since_timestamp_seconds",
         "unix seconds",
         _NAME,
         "When the present step began; time paused or held is added.",
     ),
-    _gauge("lockgate_rollout_step_timeout_seconds", "seconds", _NAME, "How long the present step may last."),
-    _gauge("lockgate_rollout_paused", "0 or 1", _NAME, "Whether a person paused it."),
-    _gauge("lockgate_rollout_held", "0 or 1", _NAME, "Whether drift of the inputs holds it."),
-    _gauge("lockgate_rollout_step_requests", "requests", _SIDE, "Requests that a variant answered in the step."),
+    gauge("lockgate_rollout_step_timeout_seconds", "seconds", _NAME, "How long the present step may last."),
+    gauge("lockgate_rollout_paused", "0 or 1", _NAME, "Whether a person paused it."),
+    gauge("lockgate_rollout_held", "0 or 1", _NAME, "Whether drift of the inputs holds it."),
+    gauge("lockgate_rollout_step_requests", "requests", _SIDE, "Requests that a variant answered in the step."),
     Series("lockgate_rollouts_total", "counter", "rollouts", ("name", "outcome"), "Rollouts that ended, by phase."),
-    _gauge(
+    gauge(
         "lockgate_rollout_requests_to_decision",
         "requests",
         _NAME,
@@ -99,57 +78,64 @@ _ROLLOUT = (
 )
 
 _GATES = (
-    _gauge("lockgate_gate_outcome", "0 to 3", _GATE, "Its verdict: 0 undecided, 1 pass, 2 error, 3 fail."),
-    _gauge("lockgate_gate_candidate", "the metric's", _GATE, "What was measured of the variant that is tried."),
-    _gauge("lockgate_gate_stable", "the metric's", _GATE, "What was measured of stable."),
-    _gauge("lockgate_gate_limit", "the metric's", _GATE, "What the candidate must not exceed."),
-    _gauge("lockgate_gate_harm", "e-value", _GATE, "Evidence that the limit is exceeded."),
-    _gauge("lockgate_gate_fails_from", "e-value", _GATE, "The gate fails when harm reaches this."),
-    _gauge("lockgate_gate_safety", "e-value", _GATE, "Evidence that the limit is kept."),
-    _gauge("lockgate_gate_passes_from", "e-value", _GATE, "The gate passes when safety reaches this."),
-    _gauge("lockgate_gate_effect_ratio", "ratio", _GATE, "Of a business metric: candidate over stable, less 1."),
-    _gauge("lockgate_gate_effect_lowest_ratio", "ratio", _GATE, "The effect is at least this, but for alpha."),
-    _gauge("lockgate_gate_effect_highest_ratio", "ratio", _GATE, "The effect is at most this, but for alpha."),
+    gauge("lockgate_gate_outcome", "0 to 3", _GATE, "Its verdict: 0 undecided, 1 pass, 2 error, 3 fail."),
+    gauge("lockgate_gate_candidate", "the metric's", _GATE, "What was measured of the variant that is tried."),
+    gauge("lockgate_gate_stable", "the metric's", _GATE, "What was measured of stable."),
+    gauge("lockgate_gate_limit", "the metric's", _GATE, "What the candidate must not exceed."),
+    gauge("lockgate_gate_harm", "e-value", _GATE, "Evidence that the limit is exceeded."),
+    gauge("lockgate_gate_fails_from", "e-value", _GATE, "The gate fails when harm reaches this."),
+    gauge("lockgate_gate_safety", "e-value", _GATE, "Evidence that the limit is kept."),
+    gauge("lockgate_gate_passes_from", "e-value", _GATE, "The gate passes when safety reaches this."),
+    gauge("lockgate_gate_effect_ratio", "ratio", _GATE, "Of a business metric: candidate over stable, less 1."),
+    gauge("lockgate_gate_effect_lowest_ratio", "ratio", _GATE, "The effect is at least this, but for alpha."),
+    gauge("lockgate_gate_effect_highest_ratio", "ratio", _GATE, "The effect is at most this, but for alpha."),
 )
 
 _CONTROL = (
-    _gauge("lockgate_controller_driven", "0 or 1", _NAME, "Whether somebody drives the rollout."),
-    _gauge(
+    gauge("lockgate_controller_driven", "0 or 1", _NAME, "Whether somebody drives the rollout."),
+    gauge(
         "lockgate_controller_lease_timestamp_seconds",
         "unix seconds",
         _NAME,
         "Until when whoever drives it holds the lease; not while nobody does.",
     ),
-    _gauge("lockgate_approval_pending", "0 or 1", _ASKED, "Whether people are asked to approve."),
-    _gauge("lockgate_approval_asked_timestamp_seconds", "unix seconds", _ASKED, "Since when they are asked."),
-    _gauge("lockgate_approval_expires_timestamp_seconds", "unix seconds", _ASKED, "When what was asked is void."),
-    _gauge("lockgate_approval_approvals", "people", _ASKED, "How many have approved."),
-    _gauge("lockgate_approval_required", "people", _ASKED, "How many must."),
+    Series(
+        "lockgate_restarts_total",
+        "counter",
+        "restarts",
+        ("name", "part"),
+        "Starts of what had died, by part: router, feedback, or the side whose replica it was.",
+    ),
+    gauge("lockgate_approval_pending", "0 or 1", _ASKED, "Whether people are asked to approve."),
+    gauge("lockgate_approval_asked_timestamp_seconds", "unix seconds", _ASKED, "Since when they are asked."),
+    gauge("lockgate_approval_expires_timestamp_seconds", "unix seconds", _ASKED, "When what was asked is void."),
+    gauge("lockgate_approval_approvals", "people", _ASKED, "How many have approved."),
+    gauge("lockgate_approval_required", "people", _ASKED, "How many must."),
 )
 
 _DRIFT = (
-    _gauge("lockgate_drift_psi", "PSI", _FEATURE, "Distance of a live feature from the reference, less chance."),
-    _gauge("lockgate_drift_missing_ratio", "0 to 1", _FEATURE, "Share of the live rows without a value."),
-    _gauge("lockgate_drift_drifting", "0 or 1", _FEATURE, "Whether the feature drifts."),
-    _gauge("lockgate_drift_detected", "0 or 1", _NAME, "Whether the inputs as a whole drift."),
-    _gauge("lockgate_drift_share_ratio", "0 to 1", _NAME, "Share of the inputs that drift."),
-    _gauge("lockgate_drift_share_limit_ratio", "0 to 1", _NAME, "The inputs drift when this share of them does."),
-    _gauge("lockgate_drift_threshold", "PSI", _NAME, "A feature drifts when its PSI is larger, and proven."),
-    _gauge("lockgate_drift_rows", "rows", _NAME, "Live rows that were compared."),
-    _gauge("lockgate_drift_compared_timestamp_seconds", "unix seconds", _NAME, "When the latest of them was answered."),
+    gauge("lockgate_drift_psi", "PSI", _FEATURE, "Distance of a live feature from the reference, less chance."),
+    gauge("lockgate_drift_missing_ratio", "0 to 1", _FEATURE, "Share of the live rows without a value."),
+    gauge("lockgate_drift_drifting", "0 or 1", _FEATURE, "Whether the feature drifts."),
+    gauge("lockgate_drift_detected", "0 or 1", _NAME, "Whether the inputs as a whole drift."),
+    gauge("lockgate_drift_share_ratio", "0 to 1", _NAME, "Share of the inputs that drift."),
+    gauge("lockgate_drift_share_limit_ratio", "0 to 1", _NAME, "The inputs drift when this share of them does."),
+    gauge("lockgate_drift_threshold", "PSI", _NAME, "A feature drifts when its PSI is larger, and proven."),
+    gauge("lockgate_drift_rows", "rows", _NAME, "Live rows that were compared."),
+    gauge("lockgate_drift_compared_timestamp_seconds", "unix seconds", _NAME, "When the latest of them was answered."),
 )
 
 _ARTIFACT = (
-    _gauge(
+    gauge(
         "lockgate_artifact_info",
         "1",
         ("name", "variant", "version", "target", "precision"),
         "What each variant is compiled to.",
     ),
-    _gauge("lockgate_parity_max_abs_error", "the output's", _SIDE, "Largest difference from the source model."),
-    _gauge("lockgate_parity_agreement_ratio", "0 to 1", _SIDE, "Share of rows with the source model's label."),
-    _gauge("lockgate_compile_seconds", "seconds", _SIDE, "How long the artifact took to compile, where known."),
-    _gauge(
+    gauge("lockgate_parity_max_abs_error", "the output's", _SIDE, "Largest difference from the source model."),
+    gauge("lockgate_parity_agreement_ratio", "0 to 1", _SIDE, "Share of rows with the source model's label."),
+    gauge("lockgate_compile_seconds", "seconds", _SIDE, "How long the artifact took to compile, where known."),
+    gauge(
         "lockgate_artifact_latency_seconds",
         "seconds",
         ("name", "variant", "batch", "quantile"),
@@ -158,7 +144,7 @@ _ARTIFACT = (
 )
 
 _EXPORTER = (
-    _gauge("lockgate_store_up", "0 or 1", (), "Whether the store answered this scrape."),
+    gauge("lockgate_store_up", "0 or 1", (), "Whether the store answered this scrape."),
     Series(
         "lockgate_exporter_scrape_errors_total",
         "counter",
@@ -166,7 +152,7 @@ _EXPORTER = (
         (),
         "Rollouts and scrapes that could not be read; the exporter's log says why.",
     ),
-    _gauge("lockgate_exporter_collect_seconds", "seconds", (), "How long reading the store took."),
+    gauge("lockgate_exporter_collect_seconds", "seconds", (), "How long reading the store took."),
 )
 
 
@@ -217,6 +203,13 @@ _ENVOY = (
     _envoy("envoy_http_downstream_rq_time", "histogram", "milliseconds", _CLIENTS, "Time that clients waited."),
     _envoy("envoy_http_downstream_rq_active", "gauge", "requests", _CLIENTS, "Clients' requests under way."),
     _envoy("envoy_http_downstream_cx_active", "gauge", "connections", _CLIENTS, "Clients' connections."),
+    _envoy(
+        "envoy_http_api_key_auth_unauthorized", "counter", "requests", _CLIENTS, "Without a known key: answered 401."
+    ),
+    _envoy("envoy_http_api_key_auth_forbidden", "counter", "requests", _CLIENTS, "A variant forced by others: 403."),
+    _envoy(
+        "envoy_http_local_rate_limit_rate_limited", "counter", "requests", _CLIENTS, "Beyond a limit: answered 429."
+    ),
     _envoy("envoy_server_uptime", "gauge", "seconds", _CLIENTS, "Since the router was started."),
 )
 
@@ -262,8 +255,8 @@ _RULES = (
 CATALOG: Mapping[str, Series] = {
     series.name: series
     for series in (
-        *(*_ROLLOUT, *_GATES, *_CONTROL, *_DRIFT, *_ARTIFACT, *_EXPORTER),
-        *(*_ENVOY, *_REPLICAS, *_RULES),
+        *(*_ROLLOUT, *_GATES, *_CONTROL, *_DRIFT, *PERFORMANCE, *_ARTIFACT, *GPU, *_EXPORTER),
+        *(*_ENVOY, *_REPLICAS, *TOKENS, *_RULES),
     )
 }
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
-from lockgate.monitoring.units import Bytes, PercentOrNone, Seconds, Share
+from lockgate.monitoring.units import Bytes, Margin, PercentOrNone, Seconds, Share
 
 
 class _Section(BaseModel):
@@ -66,6 +67,49 @@ class DriftSpec(_Section):
     )
 
 
+def _label(value: str) -> str:
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", value):
+        raise ValueError("a label's name starts with a lowercase letter and goes on with those, digits and '_'")
+    return value
+
+
+LabelName = Annotated[str, AfterValidator(_label), WithJsonSchema({"type": "string", "pattern": "^[a-z][a-z0-9_]*$"})]
+
+
+class PerformanceSpec(_Section):
+    """How well the version that serves answers, by labels that come to `POST /feedback`. It is said, and holds nobody.
+
+    It is looked at every `monitoring.drift.every`.
+    """
+
+    label: LabelName = Field(description="What the truth about a request is called in `POST /feedback`.")
+    measure: Literal["accuracy", "log_loss", "mae", "rmse"] = Field(
+        default="accuracy",
+        description="`accuracy` of classes, `log_loss` of probabilities, `mae` or `rmse` of numbers.",
+    )
+    output: str = Field(default="", description="The output that predicts it; the model's first one by default.")
+    baseline: float | None = Field(
+        default=None,
+        description=(
+            "What the measure was on rows that the model had not seen. By default that of the reference, where that has"
+            " columns called like the output and the label."
+        ),
+    )
+    margin: Margin = Field(
+        default=0.05, description="Of the baseline: performance drifts when it is worse by more, and proven worse."
+    )
+    window: int = Field(default=5000, ge=200, le=100_000, description="The latest requests with a label.")
+
+    @model_validator(mode="after")
+    def _measurable(self) -> Self:
+        if self.baseline is not None and not 0 < self.baseline < (1 if self.measure == "accuracy" else float("inf")):
+            between = "between 0 and 1" if self.measure == "accuracy" else "above 0"
+            raise ValueError(f"baseline: {self.measure} must be {between}")
+        if self.measure == "accuracy" and self.margin >= 1:
+            raise ValueError("margin: accuracy cannot be worse by as much; write less than 100%")
+        return self
+
+
 def _url(value: str) -> str:
     at = urlsplit(value)
     if "?" in value or "#" in value or "@" in at.path:  # none of it is repeated: it may be a part of a password
@@ -91,6 +135,17 @@ class MonitoringSpec(_Section):
     )
     reference: ReferenceSpec = Field(default=ReferenceSpec(), description="What live inputs are compared with.")
     drift: DriftSpec = Field(default=DriftSpec(), description="How live inputs are compared with it.")
+    performance: PerformanceSpec | None = Field(
+        default=None, description="How well the version that serves answers, by labels that come later."
+    )
     prometheus: Url | None = Field(
         default=None, description="Address of the Prometheus that `query` gates ask, like http://127.0.0.1:9090."
     )
+
+    @model_validator(mode="after")
+    def _joined(self) -> Self:
+        if self.performance and not self.capture.sample:
+            raise ValueError(
+                "performance: labels are compared with captured answers, and monitoring.capture.sample is 0; raise it"
+            )
+        return self

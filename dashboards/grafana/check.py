@@ -10,6 +10,17 @@ from lockgate.dashboards.grafana.ask import Prometheus
 from lockgate.dashboards.grafana.errors import Unanswered
 from lockgate.dashboards.grafana.queries import Times, asked, marked, panels
 
+_LABELLED = (
+    "Performance",
+    "Performance by labels",
+    "Coverage",
+    "Coverage over time",
+    "Labels come within",
+    "Labelled",
+    "Latest label",
+)
+_SAID = ("Time to first token", "Tokens")
+_ON_A_GPU = ("GPU", "GPU memory", "GPU temperature and power")
 EMPTY = {
     ("lockgate-rollout", "Step's time left"): "the step has no timeout, or no rollout is open",
     ("lockgate-rollout", "Approval: time left"): "nobody is asked to approve",
@@ -22,11 +33,15 @@ EMPTY = {
     ("lockgate-drift", "Rolling back"): "nothing was rolled back",
     ("lockgate-drift", "Ended"): "no rollout has ended",
     ("lockgate-fleet", "Requests to a decision"): "no rollout has ended",
+    **{("lockgate-drift", title): "the spec asks for no performance, or nothing was labelled" for title in _LABELLED},
+    **{("lockgate-serving", title): "no server of a language model is scraped: `--model-server`" for title in _SAID},
+    **{("lockgate-serving", title): "NVIDIA's driver tells of no GPU on this machine" for title in _ON_A_GPU},
 }
 """Panels and annotations that may be empty, and what it means when they are."""
 UNUSED = {
     "lockgate_rollout_steps": "the timeline shows those that began; how many come, the spec says",
     "lockgate_controller_lease_timestamp_seconds": "lockgate_controller_driven says it for people",
+    "lockgate_restarts_total": "what a restart costs clients is drawn already; this tells what died, for whoever asks",
 }
 """Series of the exporter that no dashboard shows, and why."""
 

@@ -1,10 +1,11 @@
-"""The dashboard of input drift: live requests against what the model was trained on."""
+"""The dashboard of drift: live requests against what the model was trained on, and performance by labels."""
 
 from __future__ import annotations
 
 from grafana_foundation_sdk.builders import bargauge, heatmap, stat, statetimeline, timeseries
 from grafana_foundation_sdk.builders.heatmap import YAxisConfig
 
+from lockgate.dashboards.grafana import performance
 from lockgate.dashboards.grafana.annotations import marks
 from lockgate.dashboards.grafana.dashboard import Page
 from lockgate.dashboards.grafana.layout import line
@@ -23,12 +24,16 @@ def page() -> Page:
     return Page(
         uid="lockgate-drift",
         title="Lockgate: drift",
-        description="Whether live requests are still like the data that the model was trained on. It blames nobody.",
+        description=(
+            "Whether live requests are still like the data that the model was trained on, which blames nobody; and how"
+            " well the version that serves answers, by the labels that came."
+        ),
         lines=(
             line(3, *_numbers()),
             line(11, _psi_now(), _missing_now(), widths=(14, 10)),
             line(8, _psi(), _share()),
             line(10, _map(), _which()),
+            *performance.lines(),
         ),
         variables=(
             label("name", "Pipeline", "lockgate_drift_detected"),

@@ -6,6 +6,7 @@ from grafana_foundation_sdk.builders import heatmap, stat, table, timeseries
 from grafana_foundation_sdk.builders.common import TableSortByFieldState
 from grafana_foundation_sdk.builders.heatmap import YAxisConfig
 
+from lockgate.dashboards.grafana import machine
 from lockgate.dashboards.grafana.dashboard import Page
 from lockgate.dashboards.grafana.layout import line
 from lockgate.dashboards.grafana.look import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, dashed, fixed, shades, steps
@@ -32,6 +33,7 @@ def page() -> Page:
             line(7, _clients(), _client_latency(), _active()),
             line(7, _captured(), _not_captured(), _replicas()),
             line(5, _artifacts()),
+            *machine.lines(),
         ),
         variables=(
             label("name", "Pipeline", "lockgate_service_requests_total"),

@@ -64,6 +64,17 @@ _ROLLOUT = (
         " and how to set the threshold.",
     ),
     Alert(
+        "LockgatePerformanceDrift",
+        "warning",
+        "lockgate_performance_drifting == 1",
+        "0m",
+        f"Version {{{{ $labels.version }}}} of {_NAME} answers worse than it did",
+        "By the labels that came, its {{ $labels.measure }} became worse than the limit, and that is no chance. Nothing"
+        " is held: a better candidate may take its place.",
+        "`lockgate drift` shows since when, and on how many labels it rests. Where the world has changed, train anew;"
+        " where the labels are of some kinds of requests only (see the coverage), mend that first.",
+    ),
+    Alert(
         "LockgateRolloutUndecided",
         "warning",
         "(time() - lockgate_rollout_step_since_timestamp_seconds) / lockgate_rollout_step_timeout_seconds > 0.8"

@@ -11,6 +11,7 @@ _ENDED = f'lockgate_rollouts_total{{{_NAME}, outcome="rolled_back"}}'
 _HELD = f"lockgate_rollout_held{{{_NAME}}}"
 _PAUSED = f"lockgate_rollout_paused{{{_NAME}}}"
 _DRIFTS = f"lockgate_drift_detected{{{_NAME}}}"
+_WORSE = f'lockgate_performance_drifting{{{_NAME}, version="7", measure="accuracy"}}'
 _SINCE = f"lockgate_rollout_step_since_timestamp_seconds{{{_NAME}}}"
 _TIMEOUT = f"lockgate_rollout_step_timeout_seconds{{{_NAME}}}"
 _WAITING = f'lockgate_rollout_phase{{{_NAME}, phase="waiting"}}'
@@ -54,6 +55,18 @@ ROLLOUT = (
         "No step goes on until the drift is over; a failing gate still rolls back.",
     ),
     Case("LockgateRolloutHeld", "it goes on", {_HELD: "1x5 0x5"}, 7),
+    Case(
+        "LockgatePerformanceDrift",
+        "accuracy fell",
+        {_WORSE: "0x5 1x5"},
+        7,
+        _of("warning", version="7", measure="accuracy"),
+        "Version 7 of fraud answers worse than it did",
+        "By the labels that came, its accuracy became worse than the limit, and that is no chance. Nothing is held: a"
+        " better candidate may take its place.",
+    ),
+    Case("LockgatePerformanceDrift", "it is as it was", {_WORSE: "1x5 0x5"}, 7),
+    Case("LockgatePerformanceDrift", "too few labels came", {_WORSE: "1x2 stale"}, 7),
     Case(
         "LockgateInputsDrift",
         "the inputs drift",

@@ -69,11 +69,11 @@ def about(path: Path) -> tuple[Any, int]:
         raise Spoilt(path, one_line(reason)) from reason
 
 
-def values(path: Path, places: Array, *, outputs: bool = True) -> Any:
-    """A table of the inputs, and outputs, of the rows at these ascending places. Raises `Spoilt`."""
+def values(path: Path, places: Array, *, outputs: bool = True, inputs: bool = True) -> Any:
+    """A table of the inputs, or outputs, or both, of the rows at these ascending places. Raises `Spoilt`."""
 
     def wanted(name: str) -> bool:
-        return name.startswith(INPUT) or (outputs and name.startswith(OUTPUT))
+        return (inputs and name.startswith(INPUT)) or (outputs and name.startswith(OUTPUT))
 
     found, place = [], 0
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,12 +43,29 @@ def rows_of_file(path: Path, inputs: Mapping[str, int], outputs: Sequence[str] =
     `inputs`: the model's, by name, with the elements of one row where these are a fixed number, else 0. Columns of
     other names are passed over.
     """
+    with _sentences(path):
+        return rows_of_table(_sampled(path, most), inputs, outputs)
+
+
+def columns_of_file(path: Path, names: Sequence[str], most: int = MOST_ROWS) -> dict[str, Any]:
+    """Those columns of the same sample. Raises `NoReference` where the file lacks one."""
+    with _sentences(path):
+        table = _sampled(path, most)
+    if lacks := [name for name in names if name not in table.column_names]:
+        has = ", ".join(table.column_names[:10])
+        raise NoReference(f"{path.name} has no column {' and no column '.join(lacks)}; it has {has}")
+    return {name: table.column(name) for name in names}
+
+
+@contextmanager
+def _sentences(path: Path) -> Iterator[None]:
+    """Raises `NoReference` for a file that is none, or cannot be read."""
     if not path.is_file():
         raise NoReference(f"{path} does not exist; log it with the model, or name another in monitoring.reference")
     if not path.name.endswith(_SUFFIXES):
         raise NoReference(f"{path.name} is neither Parquet nor CSV: its name ends with none of {', '.join(_SUFFIXES)}")
     try:
-        return rows_of_table(_sampled(path, most), inputs, outputs)
+        yield
     except (pa.ArrowException, OSError, ValueError) as reason:
         why = (str(reason).splitlines() or [type(reason).__name__])[0][:200]
         raise NoReference(

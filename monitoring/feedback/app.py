@@ -17,7 +17,7 @@ from lockgate.monitoring.feedback import form
 from lockgate.monitoring.feedback.errors import Invalid, Unavailable
 from lockgate.monitoring.feedback.said import Said
 from lockgate.monitoring.feedback.settings import Settings, Watched
-from lockgate.monitoring.feedback.store import Reader, Row
+from lockgate.monitoring.feedback.store import Reader, Told
 from lockgate.monitoring.feedback.writer import Full, Writer, full
 
 MOST_BYTES = 2**20
@@ -94,7 +94,7 @@ class Intake:
         return JSONResponse({"accepted": new, "known": len(rows) - new}, 202)
 
 
-def _rows(body: bytes, settings: Settings, request: Request) -> list[Row]:
+def _rows(body: bytes, settings: Settings, request: Request) -> list[Told]:
     users = request.headers.getlist(settings.header)
     several = len(users) > 1  # they are routed, and captured, as a user of their own whom nobody can name
     user = users[0].encode("latin-1").strip(b" \t") if users and not several else b""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import random
+import ssl
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from time import sleep
 from types import TracebackType
 from typing import Any, Self
@@ -20,8 +22,10 @@ _MOST_ROWS, _MOST_BYTES = 1000, 1_000_000
 """Of one request; the server takes a little more."""
 _PAUSES = (0.1, 0.4, 1.6)
 """Seconds before each further attempt."""
-_AGAIN = (502, 503, 504)
-_REFUSED = (400, 408, 413, 415, 422)
+_AGAIN = (429, 502, 503, 504)
+_REFUSED = (400, 401, 403, 408, 413, 415, 422)
+_LONGEST = 30.0
+"""Seconds that are waited when the router asks for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +36,36 @@ class Taken:
     known: int = 0
 
 
-class Feedback:
-    """At `url`, the rollout's address. `timeout`: seconds of each attempt. For any number of threads."""
+class _Limited(Unavailable):
+    """`wait`: seconds until another attempt may help."""
 
-    def __init__(self, url: str, timeout: float = 5.0, *, transport: httpx.BaseTransport | None = None) -> None:
+    def __init__(self, sentence: str, wait: float) -> None:
+        super().__init__(sentence)
+        self.wait = wait
+
+
+class Feedback:
+    """At `url`, the rollout's address. `timeout`: seconds of each attempt. For any number of threads.
+
+    `key`: this client's, where the rollout has `clients`; with another header than `authorization`, that and the key.
+    `verify`: PEM file of the authority that signed the address's certificate, where the system does not know it.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        timeout: float = 5.0,
+        *,
+        key: str | tuple[str, str] = "",
+        verify: str | Path | ssl.SSLContext | bool = True,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
         self._url = url.rstrip("/").removesuffix("/feedback") + "/feedback"
-        self._client = httpx.Client(timeout=timeout, transport=transport)
+        known = ssl.create_default_context(cafile=verify) if isinstance(verify, str | Path) else verify
+        self._client = httpx.Client(timeout=timeout, transport=transport, verify=known)
+        if key:
+            name, value = ("authorization", f"Bearer {key}") if isinstance(key, str) else key
+            self._client.headers[name] = value
 
     def send(  # noqa: PLR0913 - the fields of a row
         self,
@@ -52,6 +80,18 @@ class Feedback:
         """One row, as `send_many`. `at`: a time with its zone, or unix seconds; now by default."""
         row = {"metric": metric, "value": value, "user": user, "request_id": request_id, "at": at, "id": id}
         return self.send_many([row])
+
+    def label(
+        self,
+        label: str,
+        value: str | float,
+        *,
+        request_id: str,
+        row: int = 0,
+        id: str | int | None = None,  # noqa: A002 - as the field is named
+    ) -> Taken:
+        """The truth about a request that was answered, as `send_many`. `row`: its place in the request."""
+        return self.send_many([{"label": label, "value": value, "request_id": request_id, "row": row, "id": id}])
 
     def send_many(self, rows: Iterable[Mapping[str, Any]]) -> Taken:
         """Rows with the fields of `POST /feedback`. They are on the server's disk when this returns.
@@ -80,8 +120,9 @@ class Feedback:
         for pause in _PAUSES:
             try:
                 return self._attempt(body)
-            except Unavailable:
-                sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - so that many clients do not come at once
+            except Unavailable as reason:
+                least = min(_LONGEST, reason.wait) if isinstance(reason, _Limited) else 0.0
+                sleep(least + pause * random.uniform(0.5, 1.0))  # noqa: S311 - so that many do not come at once
         return self._attempt(body)
 
     def _attempt(self, body: bytes) -> Taken:
@@ -94,10 +135,12 @@ class Feedback:
         said = _object(answer)
         if answer.status_code == 202:
             return Taken(int(said.get("accepted", 0)), int(said.get("known", 0)))
-        sentences = [str(sentence) for sentence in said.get("errors") or ()]
+        single = [said["error"]] if "error" in said else []  # the router's own
+        sentences = [str(sentence) for sentence in said.get("errors") or single]
         if answer.status_code in _AGAIN:
             why = "; ".join(sentences) or f"it answers {answer.status_code}"
-            raise Unavailable(f"{self._place()} takes no feedback now ({why}); send it again later")
+            sentence = f"{self._place()} takes no feedback now ({why}); send it again later"
+            raise _Limited(sentence, _seconds(answer.headers.get("retry-after", "")))
         if answer.status_code in _REFUSED and sentences:
             raise Refused(sentences, answer.status_code)
         sentence = f"{self._place()} answers {answer.status_code}, not as Lockgate does; see the address"
@@ -107,6 +150,11 @@ class Feedback:
         """Without a user, a password or a path, which may be a secret."""
         url = httpx.URL(self._url)
         return f"{url.scheme}://{url.netloc.decode('ascii', 'replace')}"
+
+
+def _seconds(text: str) -> float:
+    """Of Retry-After; 0 for a date, or where there is none."""
+    return float(text) if text.isdecimal() else 0.0
 
 
 def _parts(rows: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:

@@ -13,14 +13,15 @@ from typing import Any
 import orjson
 
 from lockgate.monitoring.feedback.errors import Invalid
-from lockgate.monitoring.feedback.names import once, request_id, unit
+from lockgate.monitoring.feedback.form_label import label_of, of_label
+from lockgate.monitoring.feedback.names import is_request_id, once, request_id, unit
 from lockgate.monitoring.feedback.settings import Settings
-from lockgate.monitoring.feedback.store import Row
+from lockgate.monitoring.feedback.store import Row, Told
 from lockgate.monitoring.units import seconds_text
 
 MOST_ROWS = 1000
 _MOST_SENTENCES = 100
-_FIELDS = ("metric", "value", "user", "request_id", "at", "id")
+_FIELDS = ("metric", "value", "user", "request_id", "at", "id", "label", "row")
 _AHEAD = 300.0
 _GREATEST = 1e100
 """Of a value: its square, and a sum of many, must still be numbers."""
@@ -46,7 +47,7 @@ class Sent:
     several: bool = False
 
 
-def rows(body: bytes, settings: Settings, sent: Sent) -> list[Row]:
+def rows(body: bytes, settings: Settings, sent: Sent) -> list[Told]:
     """Raises `NotJson`, or `Invalid` with a sentence for each mistake of each row."""
     try:
         found = orjson.loads(body)
@@ -79,16 +80,22 @@ class _Reading:
             yield "must be an object with the fields " + ", ".join(_FIELDS)
             return
         yield from _of_fields(self.found)
-        yield from _of_metric(self.found, self.settings.metrics)
-        yield from _of_user(self.found, self.sent)
+        if "label" in self.found:
+            yield from of_label(self.found, self.settings.labels)
+        else:
+            yield from _of_metric(self.found, self.settings.metrics)
+            yield from _of_user(self.found, self.sent)
         yield from _of_at(self.found.get("at"), self.sent.now, self.settings.keep)
         if (name := self.found.get("id")) is not None and not 1 <= len(_text(name)) <= _LONGEST_ID:
             yield f"id: must be a text of 1 to {_LONGEST_ID} characters"
 
-    def row(self) -> Row:
+    def row(self) -> Told:
         """Without a mistake."""
         found, key = self.found, self.settings.key
         at, of, named = found.get("at"), found.get("request_id"), found.get("id")
+        if "label" in found:
+            once_ = None if named is None else once(f"label {found['label']}", _text(named), key)
+            return label_of(found, self.sent.now if at is None else _seconds(at), once_)
         user = None if of is not None else _text(found["user"]) if found.get("user") is not None else self.sent.user
         return Row(
             metric=found["metric"],
@@ -114,6 +121,8 @@ def _of_fields(found: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _of_metric(found: Mapping[str, Any], metrics: Mapping[str, str]) -> Iterator[str]:
+    if "row" in found:
+        yield "row: is for labels; an outcome is of a whole request"
     name, value = found.get("metric"), found.get("value")
     if name is None:
         yield "metric: is missing; name what the value is of" + (f", like {min(metrics)!r}" if metrics else "")
@@ -143,7 +152,7 @@ def _of_user(found: Mapping[str, Any], sent: Sent) -> Iterator[str]:
         yield "user: is missing; send user or request_id, or the sticky header with the request"
     if user is not None and not _text(user).strip():
         yield "user: must be a text that is not empty"
-    if of is not None and not (isinstance(of, str) and of.strip() and of.isprintable()):
+    if of is not None and not is_request_id(of):
         yield "request_id: must be the x-request-id of the answered request"
 
 

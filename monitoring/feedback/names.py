@@ -19,6 +19,11 @@ def request_id(value: str) -> str:
     return _short(value.encode("utf-8", "surrogatepass").strip(b" \t"), _LONGEST_ID).decode("latin-1")
 
 
+def is_request_id(value: object) -> bool:
+    """Whether it can be one."""
+    return isinstance(value, str) and bool(value.strip()) and value.isprintable()
+
+
 def once(metric: str, what: str, key: bytes) -> str:
     """The `key` of a row: the same for the same metric and text, which cannot be read from it."""
     value = f"{metric}\0{what}".encode("utf-8", "surrogatepass")

@@ -9,7 +9,7 @@ import json
 import logging
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ log = logging.getLogger("lockgate.feedback")
 
 FILE = "settings.json"
 _KINDS = ("binary", "continuous")
+_OF_LABELS = ("class", "number")
 _LONGEST_KEY = 64
 MAX_SIZE = 2**30
 """Where the file says none: it was written before there was one."""
@@ -28,6 +29,8 @@ MAX_SIZE = 2**30
 class Settings:
     """`metrics`: the kind, `binary` or `continuous`, of each. `key`: of hashes. `keep`: seconds.
 
+    `labels`: the kind, `class` or `number`, of each truth about a request that is told.
+
     `header`: the sticky header's name in lower case. `max_size`: bytes of the database, which takes no more then.
     """
 
@@ -36,6 +39,7 @@ class Settings:
     keep: float
     header: str
     max_size: int = MAX_SIZE
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 class Watched:
@@ -79,18 +83,19 @@ def parse(text: bytes) -> Settings:
         raise Unsettled("it is not JSON") from bad
     if not isinstance(found, dict):
         raise Unsettled("it holds no JSON object")
-    return Settings(_metrics(found), _key(found), _keep(found), _header(found), _max_size(found))
+    labels = _kinds(found.get("labels", {}), "labels", _OF_LABELS)  # none: it was written before there were any
+    metrics = _kinds(found.get("metrics"), "metrics", _KINDS)
+    return Settings(metrics, _key(found), _keep(found), _header(found), _max_size(found), labels)
 
 
-def _metrics(found: Mapping[str, Any]) -> dict[str, str]:
-    value = found.get("metrics")
+def _kinds(value: object, what: str, known: tuple[str, ...]) -> dict[str, str]:
     if not isinstance(value, dict):
-        raise Unsettled("metrics must give the kind of each metric")
+        raise Unsettled(f"{what} must give the kind of each {what.removesuffix('s')}")
     kinds: dict[str, str] = {}
     for name, about in value.items():
         kinds[name] = about.get("kind", "") if isinstance(about, dict) else ""
-        if kinds[name] not in _KINDS:
-            raise Unsettled(f"metrics.{name}.kind must be binary or continuous")
+        if kinds[name] not in known:
+            raise Unsettled(f"{what}.{name}.kind must be {' or '.join(known)}")
     return kinds
 
 

@@ -10,10 +10,12 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from urllib.parse import quote
 
+from lockgate.monitoring.feedback import labels
 from lockgate.monitoring.feedback.errors import Unavailable
+from lockgate.monitoring.feedback.labels import Label, StoredLabel
 
 FILE = "feedback.db"
 _PATIENCE = 5.0
@@ -44,9 +46,7 @@ _AFTER = (
 )
 _SIZE = ("page_count", "freelist_count", "page_size")
 _UP_TO = "SELECT received FROM feedback WHERE sequence <= ? ORDER BY sequence DESC LIMIT 1"
-_PRUNE = (
-    "DELETE FROM feedback WHERE received < ? AND sequence IN (SELECT sequence FROM feedback ORDER BY sequence LIMIT ?)"
-)
+_PRUNE = "DELETE FROM {0} WHERE received < ? AND sequence IN (SELECT sequence FROM {0} ORDER BY sequence LIMIT ?)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,9 @@ class Row:
     request_id: str | None = None
     unit: str | None = None
     key: str | None = None
+
+
+Told = Row | Label
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,22 @@ class Reader:
                 return []
             found = database.execute(_AFTER, (sequence, limit)).fetchall()
         return [Stored(number, Row(*values), received) for number, *values, received in found]
+
+    def labels_of_requests(self, label: str, limit: int, after: int = 0) -> list[StoredLabel]:
+        """All labels of this name of the requests that had one last, in the order in which they were received.
+
+        `limit`: requests. `after`: so many that had one later. Raises `Unavailable`.
+        """
+        asked = {"label": label, "limit": limit, "after": after}
+        with self._reading("labels") as database:
+            found = [] if database is None else database.execute(labels.OF_REQUESTS, asked).fetchall()
+        return [StoredLabel(number, Label(*values), received) for number, *values, received in found]
+
+    def labelled_since(self, label: str, received: float) -> list[str]:
+        """Requests that had a label of this name since then (unix seconds); a million at most. Raises `Unavailable`."""
+        with self._reading("labels") as database:
+            found = [] if database is None else database.execute(labels.SINCE, (label, received)).fetchall()
+        return [name for (name,) in found]
 
     def last(self) -> int:
         """The greatest sequence that was ever given, also when its row was pruned; 0 without any.
@@ -112,7 +131,7 @@ class Reader:
         return low
 
     @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection | None]:
+    def _reading(self, table: str = "feedback") -> Iterator[sqlite3.Connection | None]:
         """A connection of its own for each question: the file may come, go and be replaced in between."""
         with _sentences(self.path):
             if _identity(self.path) is None:
@@ -120,7 +139,7 @@ class Reader:
                 return
             uri = f"file:{quote(str(self.path.absolute()))}?mode=ro"
             with closing(sqlite3.connect(uri, uri=True, timeout=_PATIENCE)) as database:
-                there = database.execute("SELECT 1 FROM sqlite_master WHERE name = 'feedback'").fetchone()
+                there = database.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone()
                 yield database if there else None
 
 
@@ -132,7 +151,7 @@ class Store(Reader):
         self._database: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
 
-    def add(self, rows: Sequence[Row], received: float) -> int:
+    def add(self, rows: Sequence[Told], received: float) -> int:
         """How many were new: rows whose `key` is known are left out. Raises `Unavailable`.
 
         In transactions of at most 10,000 rows, with pauses in which another process can write.
@@ -144,7 +163,7 @@ class Store(Reader):
             new += self.add_groups([rows[start : start + _BATCH]], received)[0]
         return new
 
-    def add_groups(self, groups: Sequence[Sequence[Row]], received: float) -> list[int]:
+    def add_groups(self, groups: Sequence[Sequence[Told]], received: float) -> list[int]:
         """How many of each group were new. All groups in one transaction. Raises `Unavailable`."""
         with self._writing() as database:
             return [_added(database, rows, received) for rows in groups]
@@ -152,7 +171,8 @@ class Store(Reader):
     def prune(self, before: float, limit: int = _BATCH) -> int:
         """Removes rows received before then, of the oldest `limit` ones; how many. Raises `Unavailable`."""
         with self._writing() as database:
-            return database.execute(_PRUNE, (before, limit)).rowcount
+            tables = ("feedback", "labels")
+            return sum(database.execute(_PRUNE.format(of), (before, limit)).rowcount for of in tables)
 
     def size(self) -> int:
         """Bytes in use, 0 without a file: those of removed rows are used again. Raises `Unavailable`."""
@@ -206,12 +226,19 @@ class Store(Reader):
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.execute("PRAGMA synchronous = FULL")
             self._database.execute(_TABLE)
+            self._database.execute(labels.TABLE)
         return self._database
 
 
-def _added(database: sqlite3.Connection, rows: Sequence[Row], received: float) -> int:
-    values = [(row.metric, row.value, row.at, received, row.request_id, row.unit, row.key) for row in rows]
-    return database.executemany(_ADD, values).rowcount if values else 0
+def _added(database: sqlite3.Connection, rows: Sequence[Told], received: float) -> int:
+    """A row that is known leaves no count behind: of `executemany` it is the sum of those that were new."""
+    into: dict[str, list[Any]] = {_ADD: [], labels.ADD: []}
+    for row in rows:
+        if isinstance(row, Label):
+            into[labels.ADD].append((row.label, row.value, row.at, received, row.request_id, row.row, row.key))
+        else:
+            into[_ADD].append((row.metric, row.value, row.at, received, row.request_id, row.unit, row.key))
+    return sum(database.executemany(statement, of).rowcount for statement, of in into.items() if of)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -13,7 +13,7 @@ from typing import Self
 
 from lockgate.monitoring.feedback.errors import Unavailable
 from lockgate.monitoring.feedback.said import Said
-from lockgate.monitoring.feedback.store import Row, Store
+from lockgate.monitoring.feedback.store import Store, Told
 
 _MOST_WAITING = 1000
 _MOST_TOGETHER = 10_000
@@ -23,7 +23,7 @@ _PRUNE_FULL = 10.0
 _PRUNED_AT_ONCE = 2_000
 _END = 1.0
 
-_Waiting = tuple[Sequence[Row], "Future[int]"]
+_Waiting = tuple[Sequence[Told], "Future[int]"]
 
 
 class Full(Unavailable):
@@ -49,7 +49,7 @@ class Writer:
         self._prune_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="feedback-writer", daemon=True)
 
-    def put(self, rows: Sequence[Row]) -> Future[int]:
+    def put(self, rows: Sequence[Told]) -> Future[int]:
         """How many of them were new, as soon as they are on the disk. Raises `Unavailable` when too many wait."""
         written: Future[int] = Future()
         try:

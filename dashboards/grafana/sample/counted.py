@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from lockgate.dashboards.grafana.sample.counters import Counters, Key
-from lockgate.dashboards.grafana.sample.series import Sample, sample
+from lockgate.dashboards.grafana.sample.moment import Sample, sample
 from lockgate.dashboards.grafana.sample.stories import Story
 
 _RQ = "envoy_cluster_upstream_rq"
@@ -19,6 +19,7 @@ def counted(story: Story, counters: Counters) -> Iterator[Sample]:
     yield from _routed(story, counters)
     yield from _clients(story, counters)
     yield from _served(story, counters)
+    yield from _spoken(story, counters)
 
 
 def _routed(story: Story, counters: Counters) -> Iterator[Sample]:
@@ -61,6 +62,14 @@ def _served(story: Story, counters: Counters) -> Iterator[Sample]:
         if key[0] in _HISTOGRAMS:
             of = {**_version(story, key[1]), "variant": key[1], "replica": _replica(key[1], key[2])}
             yield from _histogram(f"lockgate_service_{_HISTOGRAMS[key[0]]}", counters, key, of)
+
+
+def _spoken(story: Story, counters: Counters) -> Iterator[Sample]:
+    """Tokens, as if a server of a language model stood behind it: one in each row."""
+    of = {"name": story.name, "replica": "127.0.0.1:8000"}
+    key = ("request", "stable", "0")
+    yield sample("lockgate_output_tokens_total", 180 * counters.buckets[key][math.inf], **of)
+    yield from _histogram("lockgate_time_to_first_token_seconds", counters, key, of)
 
 
 def _version(story: Story, variant: str) -> dict[str, str]:

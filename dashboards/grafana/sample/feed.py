@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from lockgate.dashboards.grafana.sample.counted import counted
 from lockgate.dashboards.grafana.sample.counters import Counters
-from lockgate.dashboards.grafana.sample.series import Moment, Sample, exporter, samples
+from lockgate.dashboards.grafana.sample.moment import Moment, Sample
+from lockgate.dashboards.grafana.sample.series import exporter, samples
 from lockgate.dashboards.grafana.sample.stories import stories
 
 

@@ -4,49 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from lockgate.dashboards.grafana.sample.counters import Counters
+from lockgate.dashboards.grafana.sample.machine import gpus, performance
+from lockgate.dashboards.grafana.sample.moment import Moment, Sample, sample
 from lockgate.dashboards.grafana.sample.stories import Gate, Stage, Story
-from lockgate.monitoring.catalog import CATALOG, OUTCOMES, PHASES
+from lockgate.monitoring.catalog import OUTCOMES, PHASES
 
-_PARTS = ("_bucket", "_sum", "_count")
 _WARM, _THRESHOLD, _SEVERE, _SHARE = 0.08, 0.1, 0.25, 0.3
 _BAR, _GATES = 20.0, 20.0
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One line of what Prometheus scrapes."""
-
-    name: str
-    labels: tuple[tuple[str, str], ...]
-    value: float
-
-    def __str__(self) -> str:
-        labels = ",".join(f'{name}="{value}"' for name, value in self.labels)
-        return f"{self.name}{{{labels}}} {self.value!r}".replace(" inf", " +Inf")
-
-
-def sample(name: str, value: float, /, **labels: str) -> Sample:
-    """Raises `KeyError` and `ValueError` where the catalog knows no such series, or other labels."""
-    family = next((name.removesuffix(part) for part in _PARTS if name.removesuffix(part) in CATALOG), name)
-    wanted = {*CATALOG[family].labels, *(["le"] if name.endswith("_bucket") else [])}
-    if wanted != set(labels):
-        raise ValueError(f"{name} has the labels {sorted(labels)}; the catalog says {sorted(wanted)}")
-    return Sample(name, tuple(sorted(labels.items())), float(value))
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """`at`: of the story, 0 to 1; `now`: unix seconds; `length`: of the whole story in seconds."""
-
-    at: float
-    now: float
-    length: float
-
-    def when(self, at: float) -> float:
-        return self.now + (at - self.at) * self.length
 
 
 def samples(story: Story, counters: Counters, moment: Moment) -> Iterator[Sample]:
@@ -58,6 +24,7 @@ def samples(story: Story, counters: Counters, moment: Moment) -> Iterator[Sample
         for name, gate in story.gates.items():
             yield from _gate(story, name, gate, moment)
     yield from _drift(story, moment)
+    yield from performance(story, moment)
     yield from _artifacts(story)
 
 
@@ -66,6 +33,7 @@ def exporter() -> Iterator[Sample]:
     yield sample("lockgate_store_up", 1)
     yield sample("lockgate_exporter_scrape_errors_total", 0)
     yield sample("lockgate_exporter_collect_seconds", 0.021)
+    yield from gpus()
 
 
 def _rollout(story: Story, counters: Counters, moment: Moment, stage: Stage) -> Iterator[Sample]:

@@ -16,7 +16,9 @@ by_name = pytest.mark.parametrize("series", EVERY, ids=lambda series: series.nam
 
 @by_name
 def test_a_name_says_what_it_is(series: Series) -> None:
-    prefixes = {"exporter": "lockgate_", "replica": "lockgate_service_", "envoy": "envoy_", "rule": "lockgate:"}
+    renamed = series.name in {"lockgate_time_to_first_token_seconds", "lockgate_output_tokens_total"}
+    replica = "lockgate_" if renamed else "lockgate_service_"  # the others count servers of language models
+    prefixes = {"exporter": "lockgate_", "replica": replica, "envoy": "envoy_", "rule": "lockgate:"}
     assert series.name.startswith(prefixes[series.source])
     assert re.fullmatch(r"[a-z_:][a-z0-9_:]*", series.name)
     if series.source in {"exporter", "replica"}:
@@ -30,6 +32,7 @@ def test_a_name_says_what_it_is(series: Series) -> None:
 @by_name
 def test_everything_but_the_exporter_s_own_is_of_a_pipeline(series: Series) -> None:
     own = series.name == "lockgate_store_up" or series.name.startswith("lockgate_exporter_")
+    own |= series.name.startswith("lockgate_gpu_") and "process" not in series.name  # of the machine
     assert ("name" in series.labels) != own
     assert len(set(series.labels)) == len(series.labels)
 

@@ -156,7 +156,7 @@ def test_mistakes_that_nobody_reads_are_not_made(monkeypatch: pytest.MonkeyPatch
 
 
 def test_unknown_fields_are_one_mistake() -> None:
-    fields = "metric, value, user, request_id, at, id"
+    fields = "metric, value, user, request_id, at, id, label, row"
     with pytest.raises(Invalid) as wrong:
         read(one(valeu=1, usre=2))
     assert wrong.value.sentences == (f"row 1: unknown fields 'valeu', 'usre'; a row may have {fields}",)

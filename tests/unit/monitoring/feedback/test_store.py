@@ -69,9 +69,9 @@ def test_its_size_is_what_is_in_use(path: Path) -> None:
     with Store(path) as store:
         assert store.size() == 0
         assert not path.exists()
-        store.add([ROW] * 5000, 1.0)
+        store.add([ROW] * 10_000, 1.0)
         full = store.size()
-        assert full > 5000 * 20
+        assert full > 10_000 * 20
         store.prune(2.0)
         assert store.size() < full / 10
         assert path.stat().st_size >= 4096
