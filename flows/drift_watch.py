@@ -7,7 +7,7 @@ import threading
 from dataclasses import replace
 from typing import Self
 
-from lockgate.flows import drift
+from lockgate.flows import drift, drift_performance
 from lockgate.flows.drift_known import Known
 from lockgate.flows.home import Home
 from lockgate.flows.spec import Spec
@@ -59,17 +59,21 @@ class DriftWatch:
 
         A comparison is made every `monitoring.drift.every`, and told by the first look after it is done.
         """
-        if self._profile is None or (self._thread is not None and self._thread.is_alive()):
+        if not self._asked or (self._thread is not None and self._thread.is_alive()):
             return None
         came, self._came = self._came, None
         if now >= self._next:
             self._next = now + self._spec.monitoring.drift.every
-            self._thread = threading.Thread(target=self._work, args=(self._profile, now), name="drift", daemon=True)
+            self._thread = threading.Thread(target=self._work, args=(now,), name="drift", daemon=True)
             self._thread.start()
         if came is None:
             return None
         self.last = came[0]
         return self._changed(*came, now)
+
+    @property
+    def _asked(self) -> bool:
+        return self._profile is not None or self._spec.monitoring.performance is not None
 
     def told(self, drifted: Drifted) -> None:
         """It is in the log; what is not is said again after the next comparison."""
@@ -84,7 +88,19 @@ class DriftWatch:
         """A comparison that takes longer than some seconds ends with the process, and changes nothing any more."""
         self.join(_PATIENCE)
 
-    def _work(self, profile: Profile, now: float) -> None:
+    def _work(self, now: float) -> None:
+        self._look_at_performance()
+        if self._profile is not None:
+            self._compare(self._profile, now)
+
+    def _look_at_performance(self) -> None:
+        """It holds nothing, so nothing comes of it here."""
+        try:
+            drift_performance.look(self._spec, self._where, _LOG.warning)
+        except Exception:  # noqa: BLE001 - a folder that is gone must not stop the rollout's loop
+            _LOG.exception("performance cannot be looked at")
+
+    def _compare(self, profile: Profile, now: float) -> None:
         try:
             window = drift.window(self._spec, self._where, until=now)
             found = drift.compared(self._spec, profile, window, now, self._side)

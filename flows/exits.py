@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 from enum import IntEnum
 
 from lockgate.flows.errors import FlowError
 from lockgate.registry.errors import NoSuchVersion, RegistryDown, RegistryError, Untrusted, Unusable
-from lockgate.rollout.errors import AlreadyOpen, Fenced, NoRollout, NotNow, RolloutError, RouterError, StoreDown
+from lockgate.rollout.errors import (
+    AlreadyOpen,
+    Fenced,
+    NoRollout,
+    NotNow,
+    RolloutError,
+    RouterError,
+    StoreDown,
+    Unreadable,
+)
 from lockgate.rollout.state import State
 from lockgate.rollout.words import Phase
 from lockgate.services.errors import ServiceError
@@ -25,12 +35,13 @@ class Exit(IntEnum):
     BUSY = 13
     """Somebody else drives the rollout, or the model has another open one."""
     NOT_VERIFIED = 14
-    """A rollout's log does not bear out what was decided."""
+    """A rollout's log does not bear out what was decided, or cannot be read."""
 
 
 _BY_ERROR: tuple[tuple[type[Exception], Exit], ...] = (
     (RegistryDown, Exit.MISSING_PART),
     (RouterError, Exit.MISSING_PART),
+    (Unreadable, Exit.NOT_VERIFIED),
     (StoreDown, Exit.MISSING_PART),
     (NoSuchVersion, Exit.REFUSED),
     (Unusable, Exit.REFUSED),
@@ -49,7 +60,14 @@ def code_of(error: BaseException) -> int | None:
     """The exit code of an error that was foreseen; None for one that was not."""
     if isinstance(error, FlowError):
         return error.code
+    if isinstance(error, OSError) and disk_full(error):
+        return int(Exit.MISSING_PART)
     return next((int(code) for kind, code in _BY_ERROR if isinstance(error, kind)), None)
+
+
+def disk_full(error: OSError) -> bool:
+    """Whether there is no room to write to: nothing is wrong that room would not mend."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def code_of_end(state: State) -> Exit:

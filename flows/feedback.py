@@ -24,6 +24,7 @@ from lockgate.rollout.envoy.folder import unix_socket
 from lockgate.rollout.envoy.process import finish
 from lockgate.rollout.errors import RouterDown
 from lockgate.rollout.spec import RolloutSpec
+from lockgate.rollout.store import Rollout
 
 SETTINGS = "settings.json"
 _TEMPORARY = "temporary"
@@ -40,6 +41,12 @@ def wanted(rollout: RolloutSpec) -> bool:
     return any(metric.fed for metric in rollout.business.values())
 
 
+def needed(spec: Spec, opened: Rollout | None = None) -> bool:
+    """Whether anything comes to `POST /feedback`, outcomes or labels. `opened`: what it was opened with counts then."""
+    monitoring = opened.document.get("monitoring", {}) if opened else {"performance": spec.monitoring.performance}
+    return wanted(opened.spec if opened else spec.rollout) or bool(monitoring.get("performance"))
+
+
 def keep(spec: Spec) -> float:
     """Seconds: what is still in its window is neither refused as too old nor deleted, also what a database told."""
     return max(spec.monitoring.capture.keep, *(of.window + of.delay for of in spec.rollout.business.values()))
@@ -54,11 +61,11 @@ def address(home: Home, name: str) -> Path:
 
 
 def ensure(home: Home, spec: Spec) -> None:
-    """The server runs, answers and knows what the spec says now, where the spec has a metric that it is for.
+    """The server runs, answers and knows what the spec says now, where the spec has a metric or a label that it is for.
 
     Cheap where it does already; one that died or hangs is started again. Raises `FeedbackDown`.
     """
-    if wanted(spec.rollout):
+    if needed(spec):
         _settle(home, spec)
         revive(home, spec.name)
 
@@ -115,7 +122,7 @@ class Keeper:
     _thread: threading.Thread | None = None
 
     def look(self) -> None:
-        if not wanted(self.spec.rollout) or (self._thread is not None and self._thread.is_alive()):
+        if not needed(self.spec) or (self._thread is not None and self._thread.is_alive()):
             return
         self._thread = threading.Thread(target=self._ensure, name="feedback", daemon=True)
         self._thread.start()
@@ -146,9 +153,11 @@ def _settle(home: Home, spec: Spec) -> None:
 
 
 def _settings(spec: Spec) -> dict[str, Any]:
+    of = spec.monitoring.performance
     fed = {name: metric for name, metric in spec.rollout.business.items() if metric.fed}
     return {
         "metrics": {name: {"kind": metric.kind} for name, metric in fed.items()},
+        "labels": {of.label: {"kind": "class" if of.measure == "accuracy" else "number"}} if of else {},
         "keep": keep(spec),
         "max_size": spec.monitoring.capture.max_size,
         "header": spec.rollout.traffic.sticky.header.lower(),

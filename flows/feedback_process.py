@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 
 from lockgate.rollout.envoy.process import alive
+from lockgate.services.compile.environment import handed_on
 
 _MODULE = "lockgate.monitoring.feedback.server"
 _SECONDS_TO_START = 20.0
@@ -47,6 +48,7 @@ def spawn(folder: Path, at: Path) -> psutil.Process:
         child = subprocess.Popen(
             [sys.executable, "-m", _MODULE, str(folder), str(at)],
             cwd=folder,
+            env=handed_on(os.environ),  # it reads what anybody sends: the fewer secrets it knows, the better
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -13,8 +13,11 @@ references/            profiles of what they were trained on
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
+
+from lockgate.flows.errors import MissingPart
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,9 @@ class Home:
 
 
 def home() -> Home:
+    """Raises `MissingPart` for a folder in which everybody may put files: models are loaded from there."""
     root = Path(os.environ.get("LOCKGATE_HOME", "~/.lockgate")).expanduser().absolute()
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if root.stat().st_mode & stat.S_IWOTH:
+        raise MissingPart(f"everybody may write to {root}, where models are kept: `chmod o-w` it, or set LOCKGATE_HOME")
     return Home(root, os.environ.get("LOCKGATE_STATE_URL") or f"sqlite:///{root / 'lockgate.db'}")

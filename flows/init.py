@@ -36,6 +36,7 @@ service:
     # objective: {{minimize: latency_p50, batch_size: 1}}   # add max_memory: 2GiB or max_load_time: 30s
     # parity: {{rtol: 1e-3, atol: 1e-5, min_agreement: 99.9%, margin: 5%, rows: 256}}
   replicas: {{min: 1}}                # of each side
+  # resources: {{}}                   # add memory: 2GiB: a replica that takes more is ended
   # batching: {{max_batch_size: 64}}  # add max_latency: 5ms to wait for more rows
   # timeout: 10s
   # ready_within: 2m
@@ -46,7 +47,8 @@ rollout:
     # metrics: 127.0.0.1:9901       # the router's Prometheus metrics
     sticky: {{header: x-user-id}}     # the same user always gets the same side
     # force: {{header: x-lockgate-variant}}
-    # failover: {{deadline: 2s}}      # then stable answers instead, and the candidate is blamed
+    # failover: {{deadline: 2s, methods: all}}   # then stable answers instead, and the candidate is blamed
+    # anybody who reaches this address is answered; for HTTPS, keys of clients and limits see docs/listener.md
   steps:                            # in this order; after the last one the candidate is promoted
     - shadow: {{percent: 100, hold: {{min_requests: 500}}}}   # its answers are thrown away
     - canary: {{weight: 5, hold: {{min_requests: 1000}}}}
@@ -63,6 +65,7 @@ monitoring:
   capture: {{sample: 100%, keep: 7d}} # what replicas keep of the traffic; 0% keeps nothing
   # reference: {{artifact: reference.parquet}}   # training rows: live inputs are compared with them
   # drift: {{every: 15m, window: 5000, threshold: 0.1, share: 30%, on_drift: hold}}   # hold, alert or rollback
+    # how well it answers, by labels that come later, is asked for in docs/drift.md
 
 platform: {{kind: local}}
 """

@@ -22,13 +22,16 @@ from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLi
 from prefect.deployments import arun_deployment
 from prefect.types.entrypoint import EntrypointType
 
+from lockgate.flows import wanted
 from lockgate.flows.capture import alone
 from lockgate.flows.drift_check import check
+from lockgate.flows.errors import NothingToDo
 from lockgate.flows.evidence import Evidence
 from lockgate.flows.home import home
+from lockgate.flows.lease import owner
 from lockgate.flows.notify.notifier import Notifier
 from lockgate.flows.outbox import Outbox
-from lockgate.flows.release import owner, release
+from lockgate.flows.release import release
 from lockgate.flows.resume import resume
 from lockgate.flows.spec import Spec, load
 from lockgate.flows.sweep import challenger, undriven
@@ -128,6 +131,8 @@ async def _start(deployment: str, parameters: dict[str, Any], key: str) -> None:
 
 def _release(spec: str) -> str:
     with world(load(Path(spec))) as it, Notifier(it.store, it.spec, _page()):
+        if wanted.stopped(it.home, it.spec.name):
+            raise NothingToDo(f"{it.spec.name} was stopped with `lockgate down` since this was asked for")
         me = owner()
         rollout = release(it, me, _LOG.info)
         it.store.release(rollout.id, me)  # the driver is another process, perhaps on another host
@@ -163,7 +168,7 @@ def _page() -> str:
 
 def _undriven() -> list[tuple[str, int]]:
     with opened(home().store_url) as store:
-        return [(r.id, store.last(r.id).sequence) for r in undriven(store)]
+        return [(r.id, store.last(r.id).sequence) for r in undriven(store, home())]
 
 
 def _sequence(rollout_id: str) -> int:

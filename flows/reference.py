@@ -67,8 +67,9 @@ def _table(root: Mapping[str, Any], here: Mapping[str, Any]) -> str:
 
 def _below(field: Mapping[str, Any], path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """The mappings that a field may hold, each with its path."""
-    if "$ref" in field:
-        yield path, field
+    for each in (field, *field.get("anyOf", ())):
+        if "$ref" in each:
+            yield path, each
     for at, inner in ((f"{path}[]", field.get("items", {})), (f"{path}.NAME", _named(field))):
         tags = {ref: tag for tag, ref in inner.get("discriminator", {}).get("mapping", {}).items()}
         for each in inner.get("oneOf", [inner] if "$ref" in inner else []):
@@ -89,8 +90,10 @@ def _resolved(root: Mapping[str, Any], field: Mapping[str, Any]) -> Mapping[str,
 def _value(field: Mapping[str, Any]) -> str:
     if "enum" in field or "const" in field:
         return " or ".join(f"`{word}`" for word in field.get("enum", [field.get("const")]))
-    if "$ref" in field or _named(field):
+    if "$ref" in field:
         return "fields, below"
+    if named := _named(field):
+        return "fields, below" if {"oneOf", "$ref"} & set(named) else f"{_value(named)}, by name"
     if "items" in field:
         return "list, below" if {"oneOf", "$ref"} & set(field["items"]) else f"list of {_value(field['items'])}"
     if "anyOf" in field:

@@ -2,66 +2,30 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-import socket
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 
-import psutil
-
-from lockgate.flows import announced, feedback
+from lockgate.flows import announced, feedback, wanted
 from lockgate.flows.build import build
 from lockgate.flows.capture import configure
 from lockgate.flows.errors import NothingToDo
+from lockgate.flows.facts import facts_of, parity
+from lockgate.flows.lease import leased
 from lockgate.flows.stable import serving, stable_bento
 from lockgate.flows.world import World
 from lockgate.registry.errors import RegistryDown, RegistryError
 from lockgate.registry.words import ModelVersion
-from lockgate.rollout.controller import LEASE
+from lockgate.rollout.envoy.checks import check_files
 from lockgate.rollout.errors import AlreadyOpen, Fenced, RolloutError, RouterDown, StoreDown
 from lockgate.rollout.state import Broke, Built
-from lockgate.rollout.store import Event, Rollout, Store
+from lockgate.rollout.store import Event, Rollout
 from lockgate.rollout.words import Endpoint, Phase, Routes
 from lockgate.services.errors import NotReady, ServiceError
-from lockgate.services.words import Bento, Build
+from lockgate.services.words import Bento
 
 Say = Callable[[str], None]
-
-
-def owner() -> str:
-    """Who we are in the lease: this process, on this host, told apart from a later one with the same number."""
-    return f"{socket.gethostname()}:{os.getpid()}:{psutil.Process().create_time():.2f}"
-
-
-def driver(store: Store, rollout: Rollout) -> str:
-    """Who drives the rollout now; empty when nobody does. The lease of a process of this host that is gone is void."""
-    holder = store.holder(rollout.id, time.time())
-    host, _, rest = holder.partition(":")
-    pid, _, created = rest.partition(":")
-    if host != socket.gethostname() or _runs(int(pid), created):
-        return holder
-    store.release(rollout.id, holder)
-    return ""
-
-
-def undriven_only(world: World) -> None:
-    """Raise `Fenced` when somebody drives a rollout of this spec: what is stopped would be started again."""
-    rollout = world.store.open_of(world.spec.name)
-    if rollout and (who := driver(world.store, rollout)):
-        raise Fenced(
-            f"{rollout.id} is driven by {who}; end it with `lockgate abort {rollout.model}` or stop that process"
-        )
-
-
-def _runs(pid: int, created: str) -> bool:
-    try:
-        process = psutil.Process(pid)
-        return f"{process.create_time():.2f}" == created and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def resolve(world: World) -> dict[str, ModelVersion]:
@@ -71,13 +35,15 @@ def resolve(world: World) -> dict[str, ModelVersion]:
     return {side: world.registry.resolve(model.name, reference) for side, reference in named.items()}
 
 
-def release(world: World, me: str, say: Say) -> Rollout:
+def release(world: World, me: str, say: Say, known: Rollout | None = None) -> Rollout:
     """The spec's open rollout, opened if there is none, with both sides served. Finished stages are not repeated.
+
+    `known`: this one and no other, whatever has become of it.
 
     Raises `NothingToDo`, `AlreadyOpen` when the open rollout is about something else, `Fenced` when somebody drives it,
     and the `RegistryError`, `ServiceError` or `RouterError` that refused the candidate; traffic is then untouched.
     """
-    rollout = world.store.open_of(world.spec.name) or _open(world, say)
+    rollout = known or world.store.open_of(world.spec.name) or _open(world, say)
     _same(world, rollout)
     configure(world.home, world.spec)
     with leased(world, rollout, me):
@@ -105,6 +71,7 @@ def _open(world: World, say: Say) -> Rollout:
         closed_at=None,
     )
     announced.check(world)
+    check_files(world.spec.rollout.traffic)
     world.store.open(rollout, now)
     announced.opened(world, rollout)
     rest = "".join(f", {name} version {versions[name].version}" for name in world.spec.model.others)
@@ -144,33 +111,11 @@ def _artifact_changed(world: World, version: ModelVersion, say: Say) -> None:
 
 def _same(world: World, rollout: Rollout) -> None:
     """An open rollout is finished as it was opened; of one that is over, only the tidying up may be left."""
-    if rollout.document != world.spec.document and not world.store.last(rollout.id).state.phase.over:
+    if not world.spec.stored_as(rollout.document) and not world.store.last(rollout.id).state.phase.over:
         raise AlreadyOpen(
             f"{rollout.id} is open and was started from another version of the spec; run that one again, or end the"
             f" rollout with `lockgate abort {rollout.model}` first"
         )
-
-
-@contextmanager
-def leased(world: World, rollout: Rollout, me: str) -> Iterator[None]:
-    """Hold the rollout's lease while something long runs. Raises `Fenced` when somebody else holds it."""
-    driver(world.store, rollout)
-    if not world.store.lease(rollout.id, me, time.time(), LEASE):
-        raise Fenced(f"{rollout.id} is driven by {world.store.holder(rollout.id, time.time())}")
-    stop = threading.Event()
-
-    def renew() -> None:
-        while not stop.wait(LEASE / 3):
-            with suppress(StoreDown):  # the next one may go through, and the fence decides anyway
-                world.store.lease(rollout.id, me, time.time(), LEASE)
-
-    heart = threading.Thread(target=renew, name="lease", daemon=True)
-    heart.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        heart.join()
 
 
 def _build(world: World, rollout: Rollout, last: Event, say: Say) -> None:
@@ -186,7 +131,7 @@ def _build(world: World, rollout: Rollout, last: Event, say: Say) -> None:
             version = world.registry.resolve(world.spec.model.name, rollout.subject[side])
             its = build(world.spec, version, world.home, say)
             made[side] = its.bento
-            facts[f"{side}_parity"] = _parity(its)
+            facts[f"{side}_parity"] = parity(its)
             if world.spec.rollout.asks:
                 facts[f"{side}_source"] = world.registry.fetch(version).digest
         if world.store.last(rollout.id).sequence == last.sequence:  # else aborted: recording will say so
@@ -195,12 +140,24 @@ def _build(world: World, rollout: Rollout, last: Event, say: Say) -> None:
         if world.store.last(rollout.id).sequence == last.sequence:
             for side in world.spec.rollout.challengers:
                 _start(world, made[side], say)
-            serve_stable(world, made["stable"], say)
-        world.store.append(rollout, last, Built(facts | _facts(made)), time.time())
+            serve_stable(world, made["stable"], say, lambda: _unmoved(world, rollout, last))
+        world.store.append(rollout, last, Built(facts | facts_of(made)), time.time())
     except BaseException as error:
         _unbuild(world, rollout, last, made, (side, error))
         if not (isinstance(error, Fenced) and world.store.last(rollout.id).state.phase.over):
             raise
+
+
+def _unmoved(world: World, rollout: Rollout, last: Event) -> None:
+    if world.store.last(rollout.id).sequence != last.sequence:
+        raise Fenced(f"{rollout.id} went on while this was building it")
+
+
+def _taken(world: World, rollout: Rollout, last: Event) -> bool:
+    """Whether somebody else went on with it while we slept; not where it was only aborted."""
+    now = world.store.last(rollout.id)
+    aborted = now.state.phase is Phase.FAILED and world.store.rollout(rollout.id).closed_at is None
+    return now.sequence != last.sequence and not aborted
 
 
 def _unbuild(
@@ -208,9 +165,16 @@ def _unbuild(
 ) -> None:
     """Record why it could not be built, and stop what was started for it. `failed`: which challenger, and why."""
     side, error = failed
-    started = {bento.tag for side, bento in made.items() if side != "stable"}
-    world.platform.stop([replica for tag in started for replica in world.served(tag)])
-    if isinstance(error, RegistryError | ServiceError | RolloutError) and not isinstance(error, Fenced):
+    if _taken(world, rollout, last):  # what we started may serve by now
+        tidy_alone(world)
+        return
+    answering: set[Endpoint] = set()
+    with suppress(RouterDown):
+        answering = _answering(world)  # a challenger may be what serves today, where somebody moved @champion by hand
+    started = [r for which, bento in made.items() if which != "stable" for r in world.served(bento.tag)]
+    world.platform.stop([r for r in started if Endpoint(r.host, r.port) not in answering])
+    # While the store does not answer nothing is lost: whoever comes next builds on.
+    if isinstance(error, RegistryError | ServiceError | RolloutError) and not isinstance(error, Fenced | StoreDown):
         built = all(side in made for side in world.spec.rollout.challengers)
         refused = isinstance(error, NotReady) or not (built or isinstance(error, RegistryDown))
         with suppress(Fenced):
@@ -229,18 +193,6 @@ def _note_refusal(world: World, rollout: Rollout, side: str, error: Exception) -
         world.registry.annotate(rollout.subject["model"], rollout.subject[side], tags)
 
 
-def _parity(its: Build) -> str:
-    return f"{its.parity.rows} rows, largest difference {its.parity.max_abs_error:.2g} in {its.parity.worst_output}"
-
-
-def _facts(made: dict[str, Bento]) -> dict[str, str]:
-    facts: dict[str, str] = {}
-    for side, bento in made.items():
-        facts |= {f"{side}_bento": bento.tag, f"{side}_digest": bento.digest, f"{side}_version": bento.version}
-        facts |= {f"{side}_target": bento.target, f"{side}_precision": bento.precision}
-    return facts
-
-
 def bento_of(facts: Mapping[str, str], side: str, model: str) -> Bento:
     version, digest = facts[f"{side}_version"], facts[f"{side}_digest"]
     precision = facts.get(f"{side}_precision", "fp32")
@@ -253,17 +205,28 @@ def _start(world: World, bento: Bento, say: Say) -> None:
     world.platform.start(bento, count)
 
 
-def serve_stable(world: World, bento: Bento, say: Say) -> None:
-    """Bring stable, the feedback server where the spec needs one, and the router up; what is up stays as it is."""
+def serve_stable(world: World, bento: Bento, say: Say, still: Callable[[], None] = lambda: None) -> None:
+    """Bring stable, the feedback server where the spec needs one, and the router up; what is up stays as it is.
+
+    `still` raises when it is no longer ours to do: starting takes time, and somebody may have promoted another one.
+    """
     _start(world, bento, say)
     fed = _serve_feedback(world)
+    still()
+    if (before := wanted.read(world.home, world.spec.name)) and before.up:
+        # Before it is routed to: whoever restarts what died must not bring the old one back.
+        wanted.up(world.home, world.spec.document, bento)
     stable = world.sides({"stable_bento": bento.tag})["stable"]
     if not world.router.running():
         say(f"starting the router on {world.spec.rollout.traffic.listen}")
     world.router.start(Routes(stable))  # one that runs is adopted, and takes up what has changed in `traffic`
     served = world.router.applied()
     if not served.weight and not served.mirror and set(served.stable) != set(stable):
+        still()
         world.router.apply(Routes(stable))
+    world.platform.watch({bento.tag})
+    still()
+    wanted.up(world.home, world.spec.document, bento)
     if not fed:
         feedback.stop(world.home, world.spec.name)
 
@@ -271,19 +234,30 @@ def serve_stable(world: World, bento: Bento, say: Say) -> None:
 def _serve_feedback(world: World) -> bool:
     """Whether the router needs the feedback server, which then runs: an open rollout's goes on as it was opened."""
     opened = world.store.open_of(world.spec.name)
-    fed = feedback.wanted(opened.spec if opened else world.spec.rollout)
+    fed = feedback.needed(world.spec, opened)
     if not fed:
         return False
-    if opened and opened.document != world.spec.document:
+    if opened and not world.spec.stored_as(opened.document):
         feedback.revive(world.home, world.spec.name)
     else:
         feedback.ensure(world.home, world.spec)
     return True
 
 
+def tidy_alone(world: World) -> None:
+    """For who comes late: unless the next rollout is under way."""
+    if world.store.open_of(world.spec.name) is None:
+        tidy(world)
+
+
 def tidy(world: World) -> None:
     """Stop every replica that gets no traffic. Only for when no rollout of this spec is being built."""
     with suppress(RouterDown):
-        served = world.router.applied()
-        wanted = {*served.stable, *served.candidate}
-        world.platform.stop([r for r in world.platform.replicas() if Endpoint(r.host, r.port) not in wanted])
+        answering = _answering(world)
+        world.platform.stop([r for r in world.platform.replicas() if Endpoint(r.host, r.port) not in answering])
+
+
+def _answering(world: World) -> set[Endpoint]:
+    """To whom the router sends requests. Raises `RouterDown`."""
+    served = world.router.applied()
+    return {*served.stable, *served.candidate}

@@ -11,7 +11,7 @@ from typing import Any
 from lockgate.rollout.advance import mirror, weight
 from lockgate.rollout.approving import approval_at
 from lockgate.rollout.progress import Progress
-from lockgate.rollout.spec import ApprovalStep, RolloutSpec, kind_of, label
+from lockgate.rollout.spec import ApprovalStep, RolloutSpec, ShadowStep, kind_of, label
 from lockgate.rollout.state import Allocated, Asked, Commanded, Decided, Drifted, Dropped, Judged, State, Voided
 from lockgate.rollout.store import Event, Rollout, Store
 from lockgate.rollout.verdict import GateVerdict, Verdict
@@ -51,6 +51,7 @@ def status(store: Store, rollout: Rollout, now: float | None = None) -> dict[str
         "others": _others(rollout, progress, state),
         "winner": _winner(rollout.spec, state),
         "requests": progress.verdict.requests if progress and progress.verdict else 0,
+        "copies": _copies(rollout.spec, progress, state),
         "facts": dict(state.facts),
         "disagreements": store.noted(rollout.id, DISAGREEMENTS) or [],
         "feedback": store.noted(rollout.id, FEEDBACK) or {},
@@ -117,6 +118,14 @@ def _step(spec: RolloutSpec, state: State, index: int, skipped: frozenset[int]) 
     shares = (0, 0) if judged is None else (weight(spec.steps[judged], moved), mirror(spec.steps[judged]))
     said = {"step": label(step), "kind": kind_of(step), "state": mark}
     return said | {"weight": shares[0] / WHOLE, "mirror": shares[1] / WHOLE}
+
+
+def _copies(spec: RolloutSpec, progress: Progress | None, state: State) -> dict[str, int]:
+    """Of a shadow step: live requests that the candidate was to see, too, by what became of the copy."""
+    index = spec.judged(state.step)
+    if progress is None or index is None or progress.index != index or not isinstance(spec.steps[index], ShadowStep):
+        return {}
+    return {"answered": progress.step.shadow.requests, "shed": progress.step.shed}
 
 
 def _gates(spec: RolloutSpec, progress: Progress | None, state: State) -> list[dict[str, Any]]:

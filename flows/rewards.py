@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lockgate.flows.capture import SETTINGS, read_settings
-from lockgate.flows.feedback import keep, wanted
+from lockgate.flows.feedback import keep, needed
 from lockgate.flows.reward_sources import Counted, Kept, Polled
 from lockgate.flows.spec import Spec
 from lockgate.monitoring.feedback import ledger_words
@@ -120,7 +120,7 @@ class Rewards:
         key = bytes.fromhex(read_settings(self._places.capture / SETTINGS)["key"])
         source = SqlSource(of.url, of.query, of.every, of.late, key, name, metric.kind, span.began)
         mark = self._places.mark(span.step, name)
-        before = None if wanted(self._spec.rollout) else keep(self._spec)  # else the feedback server sees to it
+        before = None if needed(self._spec) else keep(self._spec)  # else the feedback server sees to it
         return Polled(source, metric, Kept(self._places.feedback / FILE, mark, before))
 
 

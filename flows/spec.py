@@ -146,6 +146,15 @@ class Spec(BaseModel):
 
         return dict(refer_all(self.model_dump(mode="json"), self._hidden))
 
+    def stored_as(self, document: Mapping[str, Any]) -> bool:
+        """Whether `document` is of this spec, perhaps stored by a version that had fewer fields."""
+        if document == self.document:
+            return True
+        try:
+            return type(self).of(document).document == self.document
+        except ValueError:  # a variable that it names is gone, or a field is
+            return False
+
     @property
     def digest(self) -> str:
         """12 hexadecimal digits that change when anything in the spec does."""
@@ -154,7 +163,7 @@ class Spec(BaseModel):
     @property
     def service_digest(self) -> str:
         """12 hexadecimal digits that change when the service is to be built differently."""
-        built = self.service.model_dump(mode="json", exclude={"replicas", "ready_within"})
+        built = self.service.model_dump(mode="json", exclude={"replicas", "ready_within", "resources"})
         built["compile"].pop("limits")
         return _digest(built)
 
@@ -180,15 +189,17 @@ def load(path: Path | str) -> Spec:
 def parse(text: str, file: str = "lockgate.yaml", environment: Mapping[str, str] | None = None) -> Spec:
     """Read a spec from YAML text; `file` is what problems are said to be in. Raises `SpecError`."""
     from lockgate.flows.errors import SpecError
+    from lockgate.flows.listener import literal_keys, placed
     from lockgate.flows.notify.literal import literal
     from lockgate.flows.specfile.check import check
 
-    secrets = literal(text, file, environment)
+    secrets = [*literal(text, file, environment), *literal_keys(text, file, environment)]
     try:
         spec, hidden = check(Spec, text, file, environment)
     except SpecError as error:
         raise SpecError(file, [*error.problems, *secrets]) from None
     if secrets:
         raise SpecError(file, secrets)
+    spec = spec.model_copy(update={"rollout": placed(spec.rollout, file)})
     spec._hidden = hidden  # noqa: SLF001 - its own module
     return spec

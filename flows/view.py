@@ -59,6 +59,8 @@ def rollout(status: dict[str, Any]) -> RenderableType:
         if other["gates"]:
             parts.append(gates(other["gates"]))
         parts += [Text(seen(gate["sentence"])) for gate in other["gates"] if gate["interval"]]
+    if status.get("copies", {}).get("shed"):
+        parts.append(Text(shed(**status["copies"]), style="yellow"))
     if status["feedback"]:
         parts.append(Text(feedback(status["feedback"]), style="dim"))
     if status["disagreements"]:
@@ -123,6 +125,15 @@ def gates(rows: list[dict[str, Any]]) -> Table:
     return table
 
 
+def shed(answered: int, shed: int) -> str:
+    """What the shadow did not see."""
+    all_ = answered + shed
+    return (
+        f"the shadow saw {answered:,} of {all_:,} copies: {shed:,} ({shed / all_:.1%}) were shed, because too many were"
+        " under way at once"
+    )
+
+
 def feedback(rows: dict[str, int]) -> str:
     """One line: what became of the step's feedback."""
     said = [f"{rows[name]:,} {words}" for name, words in _FEEDBACK.items() if rows.get(name)]
@@ -165,7 +176,7 @@ def search(found: Search, width: int) -> RenderableType:
         style = _OUTCOME.get(line[1], "")
         table.add_row(*(Text(line[i], style=style if heading[i] == "outcome" else "", no_wrap=True) for i in shown))
         if line[-1]:
-            reasons.append(f"\n{line[0]}: ", style=style).append(line[-1], style="dim")
+            reasons.append(f"\n{line[0]}: ", style=style).append(seen(line[-1]), style="dim")
     return Group(table, reasons) if reasons else table
 
 

@@ -20,7 +20,7 @@ from lockgate.rollout.store import Event, Rollout, Store
 class Terminal:
     def __init__(self, console: Console | None = None, *, quiet: bool = False) -> None:
         """`quiet` leaves standard output to somebody else: lines go to standard error."""
-        self._console = console or Console(highlight=False, stderr=quiet)
+        self._console = console or Console(highlight=False, markup=False, stderr=quiet)
         self._live: Live | None = None
         self._status: Status | None = None
 
@@ -54,7 +54,7 @@ class Terminal:
             line.append(f"\n         {more}", style="dim")
         self._console.print(line, soft_wrap=True)
         if self._status is not None:
-            self._status.update(head)
+            self._status.update(Text(head))
 
     @property
     def width(self) -> int:

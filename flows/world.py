@@ -6,14 +6,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from lockgate.flows.feedback import Keeper, address, wanted
+from lockgate.flows.feedback import Keeper, address, needed
 from lockgate.flows.home import Home, home
 from lockgate.flows.spec import Spec
+from lockgate.flows.specfile.environment import referred
 from lockgate.registry.words import Registry
 from lockgate.rollout.envoy.router import EnvoyRouter
 from lockgate.rollout.envoy.source import EnvoySource
 from lockgate.rollout.store import Store
 from lockgate.rollout.words import Endpoint
+from lockgate.services.compile.environment import withhold
 from lockgate.services.local import LocalPlatform
 from lockgate.services.ports import Platform
 from lockgate.services.words import Replica
@@ -49,18 +51,23 @@ def world(spec: Spec, where: Home | None = None) -> Iterator[World]:
     from lockgate.registry.mlflow_registry import MlflowRegistry
 
     where = where or home()
+    withhold(referred(spec.document), where.replicas(spec.name))
     store = Store(where.store_url)
     try:
         opened = store.open_of(spec.name)  # what is asked for is what it was opened with, whatever the file says by now
-        fed = wanted(opened.spec if opened else spec.rollout)
-        at = address(where, spec.name) if fed else None
+        at = address(where, spec.name) if needed(spec, opened) else None
         router = EnvoyRouter(where.router(spec.name), spec.rollout.traffic, at)
         yield World(
             spec,
             where,
             store,
             MlflowRegistry(where.models),
-            LocalPlatform(where.replicas(spec.name), spec.service.ready_within, capture=where.capture(spec.name)),
+            LocalPlatform(
+                where.replicas(spec.name),
+                spec.service.ready_within,
+                capture=where.capture(spec.name),
+                most=spec.service.resources.memory,
+            ),
             router,
             EnvoySource(router),
             Keeper(where, spec),

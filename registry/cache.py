@@ -37,7 +37,7 @@ class ModelCache:
         """
         key = hashlib.sha256(f"{what}\n{origin}".encode()).hexdigest()[:40]
         for folder in ("models", "versions", "incoming", "locks"):
-            (self._root / folder).mkdir(parents=True, exist_ok=True)
+            (self._root / folder).mkdir(parents=True, exist_ok=True, mode=0o700)
         with FileLock(self._root / "locks" / key):
             known = self._known(key)
             if known and digest_of(self._folder(known)) == known:
@@ -50,6 +50,8 @@ class ModelCache:
         incoming.mkdir()
         try:
             files = download(incoming)
+            if link := next((path for path in files.rglob("*") if path.is_symlink()), None):
+                raise Unusable(f"{what} has a link among its files, {link.name}: log the model again, with the file.")
             digest = digest_of(files)
             if known and digest != known:
                 raise Unusable(self._changed(what, key, known, digest))
@@ -91,8 +93,11 @@ class ModelCache:
 def digest_of(folder: Path) -> str:
     """sha256 over the files' own sha256 and paths, sorted: what `sha256sum` lists for them, hashed once more."""
     total = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        with path.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() or p.is_symlink()):
+        if path.is_symlink():  # never the same as a file: what it leads to may change later
+            content = "link"
+        else:
+            with path.open("rb") as file:
+                content = hashlib.file_digest(file, "sha256").hexdigest()
         total.update(f"{content}  {path.relative_to(folder).as_posix()}\n".encode())
     return total.hexdigest()

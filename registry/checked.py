@@ -37,6 +37,12 @@ def inside(folder: Path, name: str) -> Path:
     return path
 
 
+def _stays(folder: Path, name: str) -> None:
+    """MLflow itself joins the example's name to the folder, and reads whatever is there."""
+    if not (folder / name).resolve().is_relative_to(folder.resolve()):
+        raise Unusable(f"names the input example {name!r}, which is not in its folder; log the model again")
+
+
 def checked(version: ModelVersion, cached: Cached) -> FetchedModel:
     """Raises `Unusable` without a known flavour, a signature or an input example."""
     try:
@@ -44,6 +50,8 @@ def checked(version: ModelVersion, cached: Cached) -> FetchedModel:
         flavour = _flavour(document)
         try:
             signature = _signature(document)
+            if isinstance(example := document.get("saved_input_example_info"), dict):
+                _stays(cached.path, str(example.get("artifact_path", "")))
             example = read_example(cached.path, flavour, inputs(signature))
         except NoExample as error:
             raise Unusable(f"{error} {how_to_log(flavour, version.name)}") from error

@@ -55,7 +55,7 @@ def _storage(fetched: FetchedModel) -> tuple[str, Trust]:
         return "onnx", Trust()
     if fetched.flavour == "pytorch":
         pickled = (Path(fetched.path) / flavour.get("model_data", "data") / "model.pth").is_file()
-        return ("pickle", Trust(pickle=True)) if pickled else ("pt2", Trust())
+        return ("pickle", Trust(pickle=True)) if pickled else ("pt2", Trust(pickle=bool(flavour.get("code"))))
     if fetched.flavour == "keras":
         return source_keras.storage(fetched.path, flavour)
     if fetched.flavour == "tensorflow":

@@ -20,6 +20,7 @@ def load(fetched: FetchedModel, flavour: Mapping[str, Any]) -> SourceModel:
     import onnx
 
     file = inside(fetched.path, str(flavour.get("data", "model.onnx")))
+    native = onnx.load(str(file))  # first: it refuses weights from outside of the folder, as not every runtime does
     session = _session(str(file))
     found, wanted = inputs(fetched.signature), session.get_inputs()
     _match(fetched, found, [w.name for w in wanted])
@@ -29,7 +30,7 @@ def load(fetched: FetchedModel, flavour: Mapping[str, Any]) -> SourceModel:
         answers = session.run(names, _feeds(x, found, wanted))
         return {name: _array(value) for name, value in zip(names, answers, strict=True)}
 
-    return SourceModel(fetched, onnx.load(str(file)), "onnx", str(file.relative_to(fetched.path.resolve())), run)
+    return SourceModel(fetched, native, "onnx", str(file.relative_to(fetched.path.resolve())), run)
 
 
 def _session(path: str) -> Any:

@@ -16,8 +16,12 @@ from .spec import Trust
 from .words import Arrays, FetchedModel, SourceModel
 
 _MATRIX = "matrix"
-_FILE_OPERATORS = (b"ReadFile", b"WriteFile", b"PyFunc")
-"""A graph with these reads and writes files of whoever runs it, or calls into Python."""
+_FILE_OPERATORS = (
+    *(b"ReadFile", b"WriteFile", b"PyFunc", b"PrintV2", b"MatchingFiles", b"ImmutableConst", b"DebugIdentity"),
+    *(b"SummaryWriter", b"SummaryFileWriter", b"SummaryDbWriter", b"ReaderV2", b"LineReader", b"RecordReader"),
+    *(b"LineDataset", b"RecordDataset", b"SaveDataset", b"LoadDataset", b"SnapshotDataset", b"CacheDataset"),
+)
+"""A graph with these reads, writes or lists files of whoever runs it, or calls into Python."""
 
 
 def load(fetched: FetchedModel, options: Mapping[str, Any], trust: Trust) -> SourceModel:

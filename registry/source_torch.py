@@ -24,6 +24,8 @@ _environment = threading.Lock()
 
 
 def load(fetched: FetchedModel, flavour: Mapping[str, Any], trust: Trust) -> SourceModel:
+    if flavour.get("code") and not trust.pickle:  # MLflow puts that folder before every other that is imported from
+        raise Untrusted(pickle_sentence(fetched.version, "pytorch", "a model with code of its author's beside it"))
     data = inside(fetched.path, str(flavour.get("model_data", "data")))
     if (data / "model.pth").is_file():
         module, storage, file = _pickled(fetched, trust), "pickle", data / "model.pth"

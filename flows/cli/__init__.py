@@ -21,6 +21,7 @@ _COMMANDS = {
     "up": "Serve the stable version behind the router, without a rollout.",
     "run": "Roll the candidate out, or resume the open rollout, to its end.",
     "serve": "Run the pipeline as scheduled Prefect deployments.",
+    "supervise": "Start again what died of pipelines that are up.",
     "metrics": "Serve the rollouts' state as Prometheus metrics.",
     "observe": "Watch: start Prometheus with everything that Lockgate shows.",
     "webhooks": "Let MLflow's webhooks wake the pipeline.",
@@ -83,6 +84,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command; every foreseen error is a sentence on standard error and an exit code."""
+    os.umask(os.umask(0o002) | 0o002)  # nothing of ours may be changed by everybody, whatever the shell allows
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
@@ -92,10 +94,12 @@ def main() -> None:
     try:
         cli(prog_name="lockgate")
     except Exception as error:
+        from lockgate.flows.approval.words import seen
         from lockgate.flows.exits import code_of
 
         code = code_of(error)
         if code is None:
             raise
-        click.echo(f"lockgate: {error}", err=True)
+        words = "\n".join(map(seen, str(error).splitlines()))  # some of them somebody else's, from the registry
+        click.echo(f"lockgate: {words}", err=True)
         sys.exit(code)

@@ -33,13 +33,16 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option
     from lockgate.flows import compiled, view
     from lockgate.flows.home import home
     from lockgate.flows.spec import load
+    from lockgate.flows.specfile.environment import referred
     from lockgate.flows.watch import Terminal
     from lockgate.registry.mlflow_registry import MlflowRegistry
     from lockgate.services.build import look
     from lockgate.services.compile import picture as pictures
     from lockgate.services.compile import table
+    from lockgate.services.compile.environment import withhold
 
     spec, where = load(file), home()
+    withhold(referred(spec.document))
     registry = MlflowRegistry(where.models)
     with Terminal(quiet=json_).busy() as terminal:
         found = registry.resolve(spec.model.name, version or spec.model.candidate)

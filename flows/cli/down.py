@@ -14,17 +14,23 @@ from lockgate.flows.cli.options import spec_file
 def command(file: Path) -> None:
     """Stop the router and the replicas of a spec, and the server that keeps feedback, which stays on disk.
 
-    An open rollout stays open: `lockgate run` resumes it.
+    It stays down, whoever restarts what dies, until `lockgate up` or `lockgate run`. An open rollout stays open:
+    `lockgate run` resumes it.
     """
-    from lockgate.flows import feedback
-    from lockgate.flows.release import undriven_only
+    from lockgate.flows import feedback, wanted
+    from lockgate.flows.lease import undriven_only
     from lockgate.flows.spec import load
     from lockgate.flows.world import world
 
     with world(load(file)) as it:
         undriven_only(it)
+        wanted.down(it.home, it.spec.name)
         it.router.stop()
         feedback.stop(it.home, it.spec.name)
         replicas = it.platform.replicas()
         it.platform.stop(replicas)
+        with wanted.changing(it.home, it.spec.name):  # after whoever was restarting something has ended
+            it.router.stop()
+            feedback.stop(it.home, it.spec.name)
+            it.platform.stop(it.platform.replicas())
         click.echo(f"stopped the router and {len(replicas)} replica{'s' * (len(replicas) != 1)} of {it.spec.name}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from lockgate.flows.cli.drift_performance import show
 from lockgate.flows.cli.options import as_json, print_json, spec_file
 
 if TYPE_CHECKING:
@@ -37,28 +38,37 @@ _STYLES = {"severe": "bold red", "drifts": "red", "undecided": "dim", "same": ""
 def command(file: Path, page: Path | None, side: str | None, json_: bool) -> None:  # noqa: FBT001 - click's flag
     """Compare the latest live requests with the data that a version was trained on.
 
-    Ends with exit code 15 when the inputs drift, and with 11 when nothing can be said.
+    With monitoring.performance in the spec, also how well the version that serves answers, by the labels that came.
+
+    Ends with exit code 15 when inputs or performance drift, and with 11 when nothing can be said of the inputs.
     """
     from lockgate.flows import drift_now
+    from lockgate.flows.drift_performance import measured
     from lockgate.flows.exits import Exit
     from lockgate.flows.home import home
     from lockgate.flows.spec import load
     from lockgate.monitoring.drift.errors import NoReference
 
     spec, where = load(file), home()
+    now, why = None, ""
+    performance = measured(spec, where)
     try:
         now = drift_now.compared(spec, where, side)
         why = drift_now.page(spec, where, now, page) if page else ""
     except NoReference as reason:
-        click.echo(f"lockgate: {reason}", err=True)
-        sys.exit(Exit.UNDECIDED)
-    if json_:
-        print_json({"of": now.side, **asdict(now.comparison)})
-    else:
-        _show(now.comparison, now.side)
+        why = str(reason)
+    if json_ and (now or performance):
+        found = {"of": now.side, **asdict(now.comparison)} if now else {}
+        print_json(found | ({"performance": asdict(performance)} if performance else {}))
+    elif not json_:
+        if now:
+            _show(now.comparison, now.side)
+        if performance:
+            show(performance, first=now is None)
     if why:
         click.echo(f"lockgate: {why}", err=True)
-    sys.exit(_DRIFTS if now.comparison.drifting else Exit.UNDECIDED if now.comparison.undecided else Exit.DONE)
+    drifting = (now and now.comparison.drifting) or (performance and performance.drifting)
+    sys.exit(_DRIFTS if drifting else Exit.UNDECIDED if now is None or now.comparison.undecided else Exit.DONE)
 
 
 def _show(found: Comparison, side: str) -> None:

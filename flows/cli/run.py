@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -22,16 +23,20 @@ def command(file: Path) -> None:
     from lockgate.flows.drive import drive
     from lockgate.flows.errors import NothingToDo
     from lockgate.flows.exits import code_of_end
+    from lockgate.flows.lease import owner
     from lockgate.flows.notify.notifier import Notifier
-    from lockgate.flows.release import owner, release
+    from lockgate.flows.release import release
     from lockgate.flows.spec import load
     from lockgate.flows.watch import Terminal
     from lockgate.flows.world import world
+    from lockgate.rollout.errors import RouterError
 
     with world(load(file)) as it, Terminal() as terminal, Notifier(it.store, it.spec) as notifier:
         me = owner()
         try:
             rollout = release(it, me, terminal.say)
+            with suppress(RouterError):  # else the drive brings it back
+                it.router.renew()
             state = drive(it, rollout, me, notifier.beside(terminal.follow(it.store, rollout)))
         except NothingToDo as nothing:
             terminal.say(str(nothing))

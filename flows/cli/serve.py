@@ -24,13 +24,19 @@ def command(files: tuple[Path, ...], every: str, port: int, webhooks: str | None
     PREFECT_API_URL set, the deployments are registered there; otherwise a Prefect server is started on 127.0.0.1 and
     stopped with this command (SQLite; PREFECT_API_DATABASE_CONNECTION_URL names a PostgreSQL instead).
 
+    What dies of a pipeline that is up (Envoy, stable's replicas, the feedback server) is started again within seconds,
+    and so is the Prefect server that this command started; `lockgate supervise` does the former without Prefect.
+
     Everything is found by looking: a challenger at the next sweep, an approval within seconds. With --webhooks, MLflow
     tells at once: an alias that moved starts a sweep, an approval wakes the driver. They only make it sooner, and what
     is lost or forged of them changes nothing. Each is signed with LOCKGATE_WEBHOOK_SECRET; `lockgate webhooks add`
     registers this address in MLflow. Name an address that others reach (0.0.0.0:8787) only where MLflow is elsewhere.
     """
+    from lockgate.flows.home import home
     from lockgate.flows.prefect_server import prefect_server
+    from lockgate.flows.runner import serve_deployments
     from lockgate.flows.spec import load
+    from lockgate.flows.supervise import supervising
     from lockgate.monitoring.units import seconds
 
     specs = list(files or (Path("lockgate.yaml"),))
@@ -39,12 +45,8 @@ def command(files: tuple[Path, ...], every: str, port: int, webhooks: str | None
         interval = seconds(every)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--every") from None
-    with hooked(specs, webhooks), measured(metrics), prefect_server(port, click.echo):
-        from prefect import serve
-
-        from lockgate.flows.pipeline import deployments
-
-        serve(*deployments(specs, interval), limit=50, query_seconds=2, print_starting_message=True)
+    with supervising(home()), hooked(specs, webhooks), measured(metrics), prefect_server(port, click.echo) as url:
+        serve_deployments(specs, interval, url)
 
 
 def apart(files: Sequence[Path], names: Sequence[str]) -> None:

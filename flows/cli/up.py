@@ -6,16 +6,23 @@ from pathlib import Path
 
 import click
 
+from lockgate.flows.cli.observe import command as observe
 from lockgate.flows.cli.options import spec_file
 
 
 @click.command(short_help="Serve the stable version behind the router, without a rollout.")
 @spec_file
-def command(file: Path) -> None:
+@click.option("--observe", "watched", is_flag=True, help="Then `lockgate observe`, with its defaults, until stopped.")
+@click.option("--restart-router", is_flag=True, help="End the router and start it again, as after an upgrade of Envoy.")
+def command(file: Path, watched: bool, restart_router: bool) -> None:  # noqa: FBT001 - click's flags
     """Serve the stable version behind the router, without a rollout.
 
     With both up already, nothing changes, whatever became of the spec's `service` section: `lockgate run` rolls that
-    out. They run on when this command ends; `lockgate down` stops them.
+    out. They run on when this command ends, and `lockgate serve` starts again what of them dies; `lockgate down` stops
+    them. With --restart-router, requests under way are finished, and new ones find nobody for about half a second.
+
+    With --observe it goes on as `lockgate observe` does: with Prometheus and Grafana, where they are installed. Those
+    end with it, and the router and the replicas run on.
     """
     from lockgate.flows.capture import configure
     from lockgate.flows.plan import resolved
@@ -29,11 +36,16 @@ def command(file: Path) -> None:
         if it.store.open_of(it.spec.name) is None:  # else what is captured stays as its rollout was opened with
             configure(it.home, it.spec)
         (version,) = resolved(it.spec, [it.spec.model.stable])
-        serve_stable(it, stable_bento(it, version, terminal.say), terminal.say)
+        bento = stable_bento(it, version, terminal.say)
+        if restart_router:
+            terminal.say("ending the router; it goes on with the same routes")
+            it.router.stop()
+        serve_stable(it, bento, terminal.say)
         traffic = it.spec.rollout.traffic
-        terminal.say(
-            f"{version} answers on http://{traffic.listen}/predict; metrics on http://{traffic.metrics}/metrics"
-        )
-        terminal.say(f"watch it with `lockgate observe {file}`")
+        terminal.say(f"{version} answers on {traffic.url}/predict; metrics on http://{traffic.metrics}/metrics")
+        if not watched:
+            terminal.say(f"watch it with `lockgate observe {file}`")
         if it.router.feedback:
-            terminal.say(f"feedback is taken on http://{traffic.listen}/feedback")
+            terminal.say(f"feedback is taken on {traffic.url}/feedback")
+    if watched:
+        click.get_current_context().invoke(observe, files=(file,))

@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 def command(context: click.Context, file: Path, json_: bool) -> None:  # noqa: FBT001 - click's flag
     """Check a spec: print every mistake in it with its line, or OK. Exit code 2 when there are mistakes."""
     from lockgate.flows.errors import SpecError
+    from lockgate.flows.listener import with_files
     from lockgate.flows.spec import load
 
     try:
-        spec = load(file)
+        spec = with_files(load(file), file)
     except SpecError as error:
         if json_:
             found = [{"line": p.line, "path": p.path, "message": p.message} for p in error.problems]

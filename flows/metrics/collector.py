@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterable, Iterator
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
+from lockgate.flows import restarts
 from lockgate.flows.approval.evidence import DRIFT
 from lockgate.flows.home import Home
-from lockgate.flows.metrics import artifacts, drift, rollouts
+from lockgate.flows.metrics import artifacts, drift, gpus, performance, rollouts
 from lockgate.flows.metrics.reader import Head, Reader
 from lockgate.flows.metrics.sheet import Sheet
 from lockgate.monitoring.catalog import PHASES
+from lockgate.monitoring.gpus import Gpus
 from lockgate.rollout.errors import StoreDown
 from lockgate.rollout.store import Rollout
 from lockgate.rollout.words import Phase
@@ -28,9 +30,10 @@ _ENDS = tuple(phase for phase in PHASES if Phase(phase).over)
 class RolloutCollector(Collector):
     """Of every pipeline, the open rollout or the last one. What cannot change any more is read once."""
 
-    def __init__(self, where: Home, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, where: Home, clock: Callable[[], float] = time.time, gpus: Gpus | None = None) -> None:
         self._home, self._clock = where, clock
         self._builds = artifacts.Builds(where.root / "builds")
+        self._gpus = gpus or Gpus()
         self._store: Reader | None = None
         self._known: dict[str, Rollout] = {}
         self._ends: dict[str, str] = {}
@@ -51,16 +54,22 @@ class RolloutCollector(Collector):
             except Exception as error:  # noqa: BLE001 - the scrape says that the store is down, and the log why
                 up = False
                 self._trouble("the store cannot be read", error)
+            performance.put_all(sheet, self._home.root)
+            gpus.put_all(sheet, self._gpus, self._home.root)
             sheet.put("lockgate_store_up", up)
             sheet.put("lockgate_exporter_scrape_errors_total", self._errors)
             sheet.put("lockgate_exporter_collect_seconds", time.perf_counter() - began)
         yield from sheet.families()
 
     def close(self) -> None:
+        self._gpus.close()
         if self._store is not None:
             self._store.close()
 
     def _put_all(self, sheet: Sheet) -> None:
+        for name in restarts.names(self._home):
+            for part, n in restarts.counted(self._home, name).items():
+                sheet.put("lockgate_restarts_total", n, name=name, part=part)
         if self._store is None:
             self._store = Reader(self._home.store_url)
         heads = self._store.heads()

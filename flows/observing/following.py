@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from lockgate.flows.home import Home
 from lockgate.flows.metrics.reader import Reader
-from lockgate.flows.observing.targets import pipelines, targets
+from lockgate.flows.observing.targets import Server, pipelines, served, targets
 from lockgate.flows.spec import Spec
 
 _LOG = logging.getLogger("lockgate.observe")
@@ -24,9 +24,12 @@ EVERY = 3.0
 class Following:
     """While the `with` lasts. What cannot be found out leaves the lists as they are."""
 
-    def __init__(self, where: Home, specs: Sequence[Spec], into: Path, every: float = EVERY) -> None:
-        """`into`: the folder of the lists, which is there."""
+    def __init__(
+        self, where: Home, specs: Sequence[Spec], into: Path, every: float = EVERY, servers: Sequence[Server] = ()
+    ) -> None:
+        """`into`: the folder of the lists, which is there. `servers`: of language models, read like replicas."""
         self._home, self._specs, self._into, self._every = where, specs, into, every
+        self._servers = servers
         self._store: Reader | None = None
         self._ends = threading.Event()
         self._thread = threading.Thread(target=self._work, name="targets", daemon=True)
@@ -50,6 +53,7 @@ class Following:
             if self._store is None:
                 self._store = Reader(self._home.store_url)
             found = targets(self._home, pipelines(self._store, self._specs))
+            found["replica"] += [served(server) for server in self._servers]
             for name, of in found.items():
                 write(self._into / f"{name}.json", of)
         except Exception as error:  # noqa: BLE001 - the next look may go through

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -14,10 +15,11 @@ from lockgate.flows.errors import MissingPart
 from lockgate.flows.home import Home, home
 from lockgate.flows.hook_server import parsed
 from lockgate.flows.metrics.serving import exporting
-from lockgate.flows.observing import folder
+from lockgate.flows.observing import folder, grafana
 from lockgate.flows.observing.following import Following
 from lockgate.flows.observing.prometheus import GET_IT, ended, local, program, prometheus
 from lockgate.flows.observing.stopping import stopping
+from lockgate.flows.observing.targets import Server
 from lockgate.flows.spec import Spec
 
 
@@ -33,12 +35,17 @@ class Options:
     alertmanagers: Sequence[str] = ()
     without: bool = False
     """Start no Prometheus: another one reads the folder."""
+    servers: Sequence[Server] = ()
+    """Of language models, whose tokens are read."""
+    grafana: str = ""
+    """Where Grafana listens, where it is installed; empty: none is started."""
 
 
 def observe(specs: Sequence[Spec], options: Options, say: Callable[[str], object], where: Home | None = None) -> None:
     """Until a signal comes. Raises `ValueError` for options that are none, `MissingPart` for what does not start."""
     where = where or home()
-    for address in (options.listen, options.metrics, *options.alertmanagers):
+    served = [server.address for server in options.servers]
+    for address in filter(None, (options.listen, options.metrics, options.grafana, *options.alertmanagers, *served)):
         _checked(address)
     at = where.root / "observe"
     wanted = folder.Wanted(local(options.metrics), options.scrape, options.objective, options.alertmanagers)
@@ -48,12 +55,12 @@ def observe(specs: Sequence[Spec], options: Options, say: Callable[[str], object
         into = folder.written(at, wanted)
         stop = held.enter_context(stopping())
         say(f"metrics of rollouts on {held.enter_context(exporting(options.metrics, where))}")
-        held.enter_context(Following(where, specs, into))
+        held.enter_context(Following(where, specs, into, servers=options.servers))
         if options.without or program() is None:
             say(f"{'' if options.without else GET_IT + '. '}Let it read {at / 'prometheus.yml'}; this keeps it current")
             stop.wait()
         else:
-            _with_prometheus(at, options, say, stop)
+            _with_prometheus(held, at, options, (say, stop))
 
 
 @contextmanager
@@ -70,12 +77,37 @@ def _alone(at: Path) -> Iterator[None]:
         lock.release()
 
 
-def _with_prometheus(at: Path, options: Options, say: Callable[[str], object], stop: threading.Event) -> None:
-    with prometheus(at, options.listen, options.keep) as process:
-        say(f"Prometheus on http://{local(options.listen)}; its data and log are in {at}")
-        while not stop.wait(1.0):
-            if reason := ended(process, at):
-                raise reason
+def _with_prometheus(
+    held: ExitStack, at: Path, options: Options, until: tuple[Callable[[str], object], threading.Event]
+) -> None:
+    say, stop = until
+    process = held.enter_context(prometheus(at, options.listen, options.keep))
+    say(f"Prometheus on http://{local(options.listen)}; its data and log are in {at}")
+    drawn = _with_grafana(held, at, options, say)
+    while not stop.wait(1.0):
+        if reason := ended(process, at):
+            raise reason
+        if drawn and (why := grafana.ended(drawn, at)):  # what is measured is measured all the same
+            say(str(why))
+            drawn = None
+
+
+def _with_grafana(
+    held: ExitStack, at: Path, options: Options, say: Callable[[str], object]
+) -> subprocess.Popen[bytes] | None:
+    if not options.grafana:
+        return None
+    if grafana.program() is None:
+        say(grafana.GET_IT)
+        return None
+    source = grafana.Source(f"http://{local(options.listen)}", options.scrape)
+    try:
+        process = held.enter_context(grafana.grafana(at, options.grafana, source))
+    except MissingPart as reason:  # one of the machine's own may have the port
+        say(f"{reason}\nThe dashboards are not drawn; --grafana HOST:PORT names another address")
+        return None
+    say(f"Grafana on http://{local(options.grafana)}/dashboards; its data and log are in {at / grafana.FOLDER}")
+    return process
 
 
 def _checked(address: str) -> None:

@@ -44,7 +44,7 @@ def prometheus(at: Path, listen: str, keep: float) -> Iterator[subprocess.Popen[
         raise MissingPart(GET_IT)
     data = f"--storage.tsdb.path={at / 'data'}"
     for left in _running(data):
-        _end(left)
+        end(left)
     command = [
         found,
         f"--config.file={at / 'prometheus.yml'}",
@@ -59,7 +59,7 @@ def prometheus(at: Path, listen: str, keep: float) -> Iterator[subprocess.Popen[
         _await_ready(process, at, listen)
         yield process
     finally:
-        _end(process)
+        end(process)
 
 
 def ended(process: subprocess.Popen[bytes], at: Path) -> MissingPart | None:
@@ -98,7 +98,8 @@ def _running(data: str) -> list[psutil.Process]:
     return [one for one in every if one.info["name"] == PROGRAM and data in (one.info["cmdline"] or ())]
 
 
-def _end(process: subprocess.Popen[bytes] | psutil.Process) -> None:
+def end(process: subprocess.Popen[bytes] | psutil.Process) -> None:
+    """Whatever it takes."""
     with suppress(psutil.NoSuchProcess):
         process.terminate()
         try:

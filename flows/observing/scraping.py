@@ -22,6 +22,7 @@ from lockgate.rollout.envoy.clusters import (
     STABLE,
 )
 from lockgate.rollout.envoy.listeners import INGRESS
+from lockgate.rollout.envoy.once import ONCE
 from lockgate.rollout.envoy.others import NAME, forced, holding, with_stable
 
 TARGETS, RULES = "targets", "rules"
@@ -29,8 +30,9 @@ TARGETS, RULES = "targets", "rules"
 VERSION_OF = "version_of_"
 """Labels of a router's target: which version each side is. `relabelled` makes one `version` of them."""
 _REREAD = "10s"
+_LIMITED = "envoy_local_http_ratelimit_prefix"
 _CLUSTER, _MANAGER, _KEPT = "envoy_cluster_name", "envoy_http_conn_manager_prefix", "__tmp_kept"
-_CLUSTERS = {  # as regular expressions
+_CLUSTERS = {  # as regular expressions, for their twins too
     STABLE: (STABLE, "live"),
     f"(?:{CANDIDATE}|{CANDIDATE_FB})": (CANDIDATE, "live"),
     SHADOW: (CANDIDATE, "shadow"),
@@ -58,7 +60,7 @@ def configuration(exporter: str, every: float, alertmanagers: Sequence[str] = ()
                 "metric_relabel_configs": [_keep("exporter")],
             },
             _followed("envoy", relabelled()),
-            _followed("replica", [_keep("replica")]),
+            _followed("replica", [*_tokens(), _keep("replica")]),
         ],
     }
 
@@ -80,7 +82,28 @@ def _followed(source: Source, relabelling: Relabelling) -> dict[str, Any]:
 
 def relabelled() -> Relabelling:
     """For what a router serves."""
-    return [*_kept(), *_variants(), *_versions(), *_edges(), _without(_CLUSTER, _MANAGER, _KEPT, f"{VERSION_OF}.+")]
+    return [
+        *_kept(),
+        *_variants(),
+        *_versions(),
+        *_edges(),
+        _without(_CLUSTER, _MANAGER, _LIMITED, _KEPT, f"{VERSION_OF}.+"),
+    ]
+
+
+_SERVERS = "(?:vllm|sglang)"
+_TOKENS = {
+    f"{_SERVERS}:time_to_first_token_seconds(_bucket|_sum|_count)": "lockgate_time_to_first_token_seconds${1}",
+    f"{_SERVERS}:generation_tokens_total|tgi_request_generated_tokens_sum": "lockgate_output_tokens_total",
+}
+"""As servers of language models call them: vLLM, SGLang, and Text Generation Inference, which tells no first token."""
+
+
+def _tokens() -> Relabelling:
+    return [
+        {"source_labels": ["__name__"], "regex": theirs, "target_label": "__name__", "replacement": ours}
+        for theirs, ours in _TOKENS.items()
+    ]
 
 
 def _keep(source: Source) -> dict[str, Any]:
@@ -96,10 +119,10 @@ def _kept() -> Relabelling:
     routed = [STABLE, CANDIDATE_FB, SHADOW, ECHO, FORCED_STABLE, FORCED_CANDIDATE, with_stable(NAME), forced(NAME)]
     held = [STABLE, CANDIDATE, holding(NAME)]
     cluster = [
-        f"envoy_cluster_upstream_.+;(?:{'|'.join(routed)});",
+        f"envoy_cluster_upstream_.+;(?:{'|'.join(routed)})(?:{ONCE})?;",
         f"envoy_cluster_membership_.+;(?:{'|'.join(held)});",
     ]
-    marks = [*cluster, f"envoy_http_.+;;{INGRESS}", "envoy_server_.+;;"]
+    marks = [*cluster, f"envoy_http_.+;;{INGRESS}", "envoy_http_local_rate_limit_.+;;", "envoy_server_.+;;"]
     labels = ["__name__", _CLUSTER, _MANAGER]
     return [
         _keep("envoy"),
@@ -109,11 +132,12 @@ def _kept() -> Relabelling:
 
 
 def _variants() -> Relabelling:
+    """Requests that are not sent a second time have series of their own, with one label more."""
     return [
-        {"source_labels": [_CLUSTER], "regex": cluster, "target_label": label, "replacement": value}
+        {"source_labels": [_CLUSTER], "regex": f"(?:{cluster})(?:{ONCE})?", "target_label": label, "replacement": value}
         for cluster, values in _CLUSTERS.items()
         for label, value in zip(("variant", "traffic"), values, strict=True)
-    ]
+    ] + [{"source_labels": [_CLUSTER], "regex": f".+{ONCE}", "target_label": "sent", "replacement": "once"}]
 
 
 def _versions() -> Relabelling:

@@ -25,6 +25,19 @@ Target = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
+class Server:
+    """Of a language model, behind the replicas of a pipeline. `address`: HOST:PORT of its /metrics."""
+
+    name: str
+    address: str
+
+
+def served(server: Server) -> Target:
+    """Its series have the labels of a replica, as far as anybody knows them, and its own."""
+    return {"targets": [server.address], "labels": {"name": server.name, "replica": server.address}}
+
+
+@dataclass(frozen=True, slots=True)
 class Pipeline:
     """`facts`: of its open rollout, or the last one. `open`: whether it is open."""
 

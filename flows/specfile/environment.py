@@ -59,6 +59,14 @@ def refer_all(value: Any, hidden: Mapping[str, str]) -> Any:
     return [refer_all(inner, hidden) for inner in value] if isinstance(value, list) else value
 
 
+def referred(value: Any) -> set[str]:
+    """The names of all variables that a document, or a text in it, refers to."""
+    if isinstance(value, str):
+        return {match["name"] for match in _REFERENCE.finditer(value) if match["name"]}
+    inside = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    return {name for inner in inside for name in referred(inner)}
+
+
 def hide(text: str, hidden: Mapping[str, str]) -> str:
     """`text` without the values that came from the environment, longest first.
 

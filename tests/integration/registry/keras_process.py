@@ -45,6 +45,12 @@ def models() -> dict[str, Any]:
         def __call__(self, x: Any) -> Any:
             return x + tf.cast(tf.strings.length(tf.io.read_file("/etc/hostname")), tf.float32)
 
+    class Writer(tf.Module):  # type: ignore[misc, unused-ignore]
+        @tf.function(input_signature=[tf.TensorSpec([None, 3])])
+        def __call__(self, x: Any) -> Any:
+            tf.print(x, output_stream="file:///dev/null")
+            return x + 1.0
+
     def stack(*more: Any) -> Any:
         return keras.Sequential([keras.Input((3,)), *more])
 
@@ -57,6 +63,7 @@ def models() -> dict[str, Any]:
         "several": (several, both),
         "module": (Module(), X),
         "reader": (Reader(), X),
+        "writer": (Writer(), X),
         "lambda": (stack(layers.Lambda(lambda x: x + 1)), X),
         "own": (stack(Triple(name="triple")), X),
         "h5": (stack(layers.Dense(2)), X),

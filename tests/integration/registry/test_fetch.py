@@ -152,3 +152,14 @@ def test_a_folder_without_an_mlmodel_is_refused(shelf: Any) -> None:
 
     with pytest.raises(Unusable, match="no readable MLmodel file"):
         fetch(shelf, "1")
+
+
+def test_an_example_from_outside_of_its_folder_is_not_read(shelf: Any, champion: str) -> None:
+    """It goes to the version's page as evidence, for everybody to read."""
+    file = shelf.files(champion) / "MLmodel"
+    document = yaml.safe_load(file.read_text())
+    document["saved_input_example_info"]["artifact_path"] = "../../../../secret.json"
+    file.write_text(yaml.safe_dump(document))
+
+    with pytest.raises(Unusable, match=r"names the input example '\.\./.*which is not in its folder"):
+        fetch(shelf, champion)

@@ -22,7 +22,7 @@ from lockgate.registry.spec import Trust
 
 HERE = Path(__file__).parent
 KERAS = ("plain", "two", "several")
-GUARDED = ("lambda", "own", "h5", "reader")
+GUARDED = ("lambda", "own", "h5", "reader", "writer")
 
 
 @dataclass
@@ -94,6 +94,7 @@ def test_mlflow_s_keras_flavour_is_read_in_both_its_forms(on_tensorflow: dict[st
         ("own", "is stored with global_custom_objects.cloudpickle"),
         ("h5", "is stored with HDF5, which Keras before 3.11.3 reads without its safe mode"),
         ("reader", "is a SavedModel with the operators ReadFile"),
+        ("writer", "is a SavedModel with the operators PrintV2"),
     ],
 )
 def test_code_in_a_model_is_loaded_only_when_the_spec_vouches_for_it(
@@ -121,6 +122,7 @@ def test_a_keras_file_is_read_on_torch_without_tensorflow(logged: Logged) -> Non
         ("exported", "tensorflow", "savedmodel", False),
         ("module", "tensorflow", "savedmodel", False),
         ("reader", "tensorflow", "savedmodel", True),
+        ("writer", "tensorflow", "savedmodel", True),
         ("lambda", "keras", "keras+pickle", True),
         ("own", "keras", "keras+pickle", True),
         ("h5", "keras", "h5", True),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -90,3 +91,18 @@ def test_a_zipmap_becomes_a_table(shelf: Any, classifier: Any, table: Any) -> No
 
     np.testing.assert_array_equal(answer["output_label"], classifier.predict(table[0]))
     np.testing.assert_allclose(answer["output_probability"], classifier.predict_proba(table[0]), atol=1e-5)
+
+
+def test_weights_from_outside_of_its_folder_are_not_read(shelf: Any, tmp_path: Path) -> None:
+    """Whoever may register a model could else have any file of this machine answered, number by number."""
+    (tmp_path / "secret").write_bytes(b"0123456789ab")
+    made = graph(inputs=("X", "w"))
+    del made.graph.input[1]
+    weight = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[3], data_location=TensorProto.EXTERNAL)
+    weight.external_data.add(key="location", value=str(tmp_path / "secret"))
+    made.graph.initializer.append(weight)
+    version = shelf.log("onnx", graph(), input_example=X, signature=signature(X))
+    (shelf.files(version) / "model.onnx").write_bytes(made.SerializeToString())
+
+    with pytest.raises(Unusable, match="should be a relative path, but it is an absolute path"):
+        load(shelf, version)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from lockgate.registry.client import quiet_import
+from lockgate.registry.describe import describe
 from lockgate.registry.errors import Untrusted, Unusable
 from lockgate.registry.source import check_batches, load_source
 from lockgate.registry.spec import Trust
@@ -221,3 +223,30 @@ def _plant(archive: Path, bomb: Any) -> None:
     with zipfile.ZipFile(archive, "w") as new:
         for name, content in records.items():
             new.writestr(name, buffer.getvalue() if name.endswith("sample_inputs/model.pt") else content)
+
+
+def test_code_beside_an_exported_program_needs_the_users_word(shelf: Any, tmp_path: Path) -> None:
+    """MLflow puts its folder before every other that is imported from: a file called like any module would be run."""
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "never_imported_by_anybody.py").write_text("raise SystemExit('it ran')")
+    version = shelf.log("pytorch", One(), input_example=X, code_paths=[str(tmp_path / "code")])
+    before = list(sys.path)
+
+    with pytest.raises(Untrusted, match="a model with code of its author's beside it: loading it runs whatever code"):
+        load(shelf, version)
+
+    assert sys.path == before
+    found = describe(shelf.registry(), "fraud", version)
+    assert (found.storage, found.needs) == ("pt2", Trust(pickle=True))
+
+
+def test_a_library_inside_an_exported_program_is_not_loaded(shelf: Any) -> None:
+    """torch opens whatever shared library an archive holds. MLflow looks first, as long as pickles are forbidden."""
+    version = shelf.log("pytorch", One(), input_example=X)
+    archive = shelf.files(version) / "data" / "model.pt2"
+    with zipfile.ZipFile(archive, "a") as zipped:
+        root = zipped.namelist()[0].partition("/")[0]
+        zipped.writestr(f"{root}/data/aotinductor/model/planted.so", b"\x7fELF")
+
+    with pytest.raises(Untrusted, match=r"a pt2 archive with pickles inside(.|\n)*planted\.so"):
+        load(shelf, version)

@@ -48,6 +48,17 @@ def test_quick_commands_load_no_vendor(args: list[str], tmp_path: Path, monkeypa
     assert loaded_by(args, tmp_path) == set()
 
 
+def test_what_it_writes_is_not_everybodys_whatever_the_shell_allows() -> None:
+    code = (
+        "import os, sys\nsys.argv = ['lockgate', '--help']\nos.umask(0o040)\n"
+        "from lockgate.flows.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "print(oct(os.umask(0)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "0o42"
+
+
 def test_every_command_is_listed_has_help_and_is_documented() -> None:
     listed = CliRunner().invoke(cli, ["--help"]).output
     readme = (Path(__file__).parents[3] / "README.md").read_text()

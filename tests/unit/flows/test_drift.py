@@ -16,13 +16,15 @@ import pytest
 from click.testing import CliRunner
 from pyarrow import parquet
 
-from lockgate.flows import drift, drift_now, drift_watch
+from lockgate.flows import drift, drift_now, drift_performance, drift_watch
 from lockgate.flows.cli.drift import command
 from lockgate.flows.drift_watch import DriftWatch
 from lockgate.flows.home import Home
 from lockgate.flows.spec import Spec, parse
 from lockgate.monitoring.drift.age import moment
 from lockgate.monitoring.drift.errors import NoReference
+from lockgate.monitoring.drift.profile import profile_of
+from lockgate.monitoring.spec import PerformanceSpec
 from lockgate.registry.errors import RegistryDown
 from lockgate.registry.words import FetchedModel, ModelVersion
 from lockgate.rollout.state import Built, Commanded, Drifted, Settled
@@ -293,11 +295,50 @@ def test_what_cannot_be_decided_changes_nothing(watch: DriftWatch) -> None:
     assert watch.last.undecided
 
 
+def test_a_reference_of_other_columns_holds_nobody_and_says_which(
+    home: Home, spec: Spec, captured: Callable[..., None]
+) -> None:
+    rng = np.random.default_rng(1)
+    other = profile_of({"length": rng.normal(size=1000), "land": rng.normal(size=1000)})
+    captured(NOW, times=1.609)
+    watch = DriftWatch(spec, home, other)
+    assert looked(watch, NOW + 1) is None
+    assert watch.last is not None
+    assert watch.last.undecided
+    assert "no live input is one of the reference's: live requests have" in watch.last.says
+    assert "the reference has length, land" in watch.last.says
+
+
 def test_without_a_profile_nothing_is_looked_at(home: Home, spec: Spec) -> None:
     watch = DriftWatch(spec, home, None)
     assert looked(watch, NOW) is None
     watch.close()
     assert watch.last is None
+
+
+def test_performance_is_looked_at_without_a_profile_and_its_trouble_stops_nobody(
+    home: Home, spec: Spec, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    def down(_: Home) -> None:
+        raise RegistryDown("MLflow does not answer")
+
+    monkeypatch.setattr(drift_now, "registry_of", down)
+    asked = PerformanceSpec(label="truth", baseline=0.9)
+    monitoring = spec.monitoring.model_copy(update={"performance": asked})
+    watch = DriftWatch(spec.model_copy(update={"monitoring": monitoring}), home, None)
+    assert looked(watch, NOW) is None
+    found = json.loads((home.root / spec.name / "performance.json").read_text())
+    assert found["undecided"]
+    assert "was not built here" in found["says"]
+    assert drift_performance.look(spec, home, caplog.records.append) is None  # the section is gone, and so is its file
+    assert not (home.root / spec.name / "performance.json").exists()
+
+    def broken(*_: object, **__: object) -> None:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(drift_performance, "look", broken)
+    assert looked(watch, NOW + 1000) is None
+    assert "no room" in caplog.text
 
 
 def test_trouble_stops_nobody(watch: DriftWatch, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
@@ -414,7 +455,7 @@ class Shelf:
 def shelf(monkeypatch: pytest.MonkeyPatch, fetched: FetchedModel, spec: Spec) -> Shelf:
     """Whose champion is version 2; `made` is the list of what profiles were made of, version by version."""
     found = Shelf("2")
-    monkeypatch.setattr(drift_now, "_registry", lambda _: found)
+    monkeypatch.setattr(drift_now, "registry_of", lambda _: found)
 
     def rows_of(_: Spec, __: Home, reference: str) -> Any:
         found.asked.append(f"rows of {reference}")

@@ -181,7 +181,7 @@ def pipeline(
     monkeypatch.setattr(drift_now, "_rows", lambda *_: drift.rows_of(fetched, spec))
     monkeypatch.setattr(drift_now, "page", lambda *a: a[-1].write_text("a page") and "")
     made = Pipeline(spec, home, write_live)
-    monkeypatch.setattr(drift_now, "_registry", lambda _: made.shelf)
+    monkeypatch.setattr(drift_now, "registry_of", lambda _: made.shelf)
     return made
 
 

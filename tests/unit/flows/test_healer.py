@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from lockgate.flows.drive import Healer
+from lockgate.flows.home import Home
 from lockgate.rollout.state import State
 from lockgate.rollout.words import Phase
 
@@ -22,6 +24,12 @@ class Machine:
     up: set[str] = field(default_factory=set)
     started: list[str] = field(default_factory=list)
 
+    sentence: str = ""
+
+    def watch(self, stable: Any) -> dict[str, str]:
+        self.spared = stable
+        return {f"{side}-bento": self.sentence for side in self.dying if self.sentence}
+
     def start(self, bento: Any, count: int) -> None:  # noqa: ARG002 - the port's
         side = bento.tag.removesuffix("-bento")
         self.started.append(side)
@@ -30,12 +38,14 @@ class Machine:
 
 def healer(machine: Machine) -> Healer:
     spec = SimpleNamespace(
+        name="toy",
         service=SimpleNamespace(replicas=SimpleNamespace(min=1)),
         rollout=SimpleNamespace(challengers=("candidate", "small")),
         model=SimpleNamespace(name="toy"),
     )
     world = SimpleNamespace(
         spec=spec,
+        home=Home(Path("/nowhere"), ""),  # no folder of a pipeline: nothing is counted there
         platform=machine,
         served=lambda tag: ["replica"] if tag.removesuffix("-bento") in machine.up else [],
     )
@@ -66,3 +76,22 @@ def test_in_the_end_only_the_winner_is_brought_back_and_as_often_as_it_takes() -
     machine = Machine({"small"})
     looked(machine, State(Phase.PROMOTING, winner="small"))
     assert machine.started == ["stable", *["small"] * 11]
+
+
+def test_who_is_ended_for_its_memory_is_given_up_with_the_sentence() -> None:
+    machine = Machine({"candidate"}, up={"stable", "small"}, sentence="it takes 3000 MiB of memory")
+    it = looked(machine, State(Phase.PROGRESSING), times=3)
+    assert it.gave_up("candidate") == ""
+    it = looked(machine, State(Phase.PROGRESSING), times=4)
+    assert it.gave_up("candidate") == (
+        "the candidate's replicas died 3 times, the last one of which we ended: it takes 3000 MiB of memory"
+    )
+    assert it.gave_up("small") == ""
+
+
+def test_the_machine_spares_whom_clients_depend_on() -> None:
+    machine = Machine(set())
+    looked(machine, State(Phase.PROGRESSING), times=1)
+    assert machine.spared == {"stable-bento"}
+    looked(machine, State(Phase.PROMOTING), times=1)
+    assert machine.spared == {"stable-bento", "candidate-bento"}

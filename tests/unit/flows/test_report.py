@@ -24,6 +24,7 @@ from lockgate.rollout.spec import RolloutSpec
 from lockgate.rollout.state import Built, Commanded, Judged, Settled
 from lockgate.rollout.store import Rollout, Store, opened
 from lockgate.rollout.verdict import Verdict
+from lockgate.rollout.words import Counts
 
 SPEC = RolloutSpec.model_validate(
     {
@@ -85,6 +86,16 @@ def test_a_rollout_that_is_judged(store: Store, rollout: Rollout) -> None:
     assert "20.00%" in text
     assert "500 / 5000" in text
     assert "nobody drives this rollout" in text
+
+
+def test_nobody_believes_that_the_shadow_saw_everything(store: Store, rollout: Rollout) -> None:
+    happen(store, rollout, Built(FACTS))
+    store.save_progress(rollout.id, Progress(0, 1002.0, Seen(), step=Counts(shadow=Tally(900), shed=100)))
+    status = report.status(store, rollout)
+    assert status["copies"] == {"answered": 900, "shed": 100}
+    assert "the shadow saw 900 of 1,000 copies: 100 (10.0%) were shed" in shown(view.rollout(status))
+    store.save_progress(rollout.id, Progress(0, 1003.0, Seen(), step=Counts(shadow=Tally(900))))
+    assert "shed" not in shown(view.rollout(report.status(store, rollout)))
 
 
 def test_the_share_follows_the_steps(store: Store, rollout: Rollout) -> None:

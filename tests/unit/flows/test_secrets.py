@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from lockgate.flows.errors import MissingPart
+from lockgate.flows.home import home
 from lockgate.flows.spec import Spec, load, parse
+from lockgate.flows.specfile.environment import referred
 
 TEXT = """
 name: toy
@@ -63,3 +66,16 @@ rollout:
     text = json.dumps(stored.model_dump(mode="json"))
     assert "hunter2" not in text
     assert type(stored).model_validate(json.loads(text)) == stored
+
+
+def test_the_variables_that_a_document_refers_to_are_known_by_name() -> None:
+    document = {"a": ["x${ONE}y${TWO}", {"b": "$${NOT_ONE}"}], "c": 3, "${KEYS_ARE_NOT}": None}
+    assert referred(document) == {"ONE", "TWO"}
+
+
+def test_a_home_in_which_everybody_may_put_a_model_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCKGATE_HOME", str(tmp_path / "home"))
+    assert home().root.stat().st_mode & 0o777 == 0o700
+    (tmp_path / "home").chmod(0o777)
+    with pytest.raises(MissingPart, match=r"everybody may write to .*home, where models are kept: `chmod o-w` it"):
+        home()

@@ -23,7 +23,13 @@ rollout:
     errors: {metric: error_rate, margin: 0.5%}
     slow: {metric: latency, quantile: 0.99}
 """
-ENVIRONMENT = {"SECRET": "hunter2-secret", "NONE": "0s", "ZERO": "0"}
+ENVIRONMENT = {
+    "SECRET": "hunter2-secret",
+    "NONE": "0s",
+    "ZERO": "0",
+    "LONG": "hunter2-long-enough",
+    "SPACED": "Bearer hunter2-long-enough",
+}
 
 
 def _cases() -> list[tuple[str, list[str]]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from lockgate.registry.cache import ModelCache, digest_of
+from lockgate.registry.errors import Unusable
 
 
 def put(into: Path) -> Path:
@@ -67,3 +68,33 @@ def test_the_same_name_at_another_origin_is_another_model(tmp_path: Path) -> Non
         cache.get("m version 1", origin, counted)
 
     assert len(calls) == 2
+
+
+def test_a_link_is_not_the_file_that_it_leads_to(tmp_path: Path) -> None:
+    """What it leads to may change after it was compared."""
+    cache = ModelCache(tmp_path / "cache")
+    here = cache.get("m version 1", "there", put).path
+    (here / "a").rename(tmp_path / "a")
+    (here / "a").symlink_to(tmp_path / "a")
+
+    again = cache.get("m version 1", "there", put).path
+    assert not (again / "a").is_symlink()
+
+    (again / "code").symlink_to(tmp_path)
+    assert not (cache.get("m version 1", "there", put).path / "code").exists()
+
+
+def test_a_download_with_a_link_in_it_is_refused(tmp_path: Path) -> None:
+    def linked(into: Path) -> Path:
+        (put(into) / "code").symlink_to(tmp_path)
+        return into
+
+    with pytest.raises(Unusable, match="m version 1 has a link among its files, code: log the model again"):
+        ModelCache(tmp_path / "cache").get("m version 1", "there", linked)
+
+
+def test_only_its_owner_gets_into_the_cache(tmp_path: Path) -> None:
+    ModelCache(tmp_path / "cache").get("m version 1", "there", put)
+
+    modes = {folder.name: folder.stat().st_mode & 0o777 for folder in (tmp_path / "cache").iterdir()}
+    assert modes == dict.fromkeys(("models", "versions", "incoming", "locks"), 0o700)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from lockgate.flows.home import Home
 from lockgate.flows.metrics.collector import RolloutCollector
 from lockgate.monitoring.drift.words import Compared, Comparison, Distance, Share
 from lockgate.monitoring.measurement import Histogram, Tally
+from lockgate.monitoring.performance.words import Performance
 from lockgate.rollout.analysis.analysis import Analysis
 from lockgate.rollout.analysis.words import Look
 from lockgate.rollout.progress import Progress
@@ -120,6 +121,15 @@ def build(folder: Path, tag: str, digest: str) -> None:
     folder.mkdir(exist_ok=True)
     made = {"bento": {"tag": tag, "digest": digest}, "parity": parity, "rows": [row]}
     (folder / f"{digest}.json").write_text(json.dumps(made))
+
+
+def performance(home: Home, name: str = "toy", **given: Any) -> None:
+    """As the last look left it."""
+    found = Performance("accuracy", "fraud", drifting=True, undecided=False, says="", labelled=1000, value=0.86)
+    found = replace(found, baseline=0.92, limit=0.874, received=1900.0, lag=60.0, coverage=0.5, version="7")
+    folder = home.root / name
+    folder.mkdir(exist_ok=True)
+    (folder / "performance.json").write_text(json.dumps(plain(asdict(replace(found, **given)))))
 
 
 @pytest.fixture

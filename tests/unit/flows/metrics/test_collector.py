@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from lockgate.flows import restarts
 from lockgate.flows.home import Home
 from lockgate.flows.metrics.collector import RolloutCollector
 from lockgate.monitoring import catalog
@@ -217,7 +218,24 @@ def test_everything_in_the_catalog_is_shown_by_some_rollout(exporter: Any, words
     ended = exporter.open("over", "over-1")
     exporter.happen(ended, Built(words.FACTS), passed(100, Outcome.FAIL), Settled())
     exporter.store.close_rollout(ended.id, 1500.0)
-    assert set(exporter.scrape().samples) == {series.name for series in catalog.of("exporter")}
+    words.performance(exporter.home)
+    (exporter.home.root / "toy").mkdir(exist_ok=True)
+    restarts.count(exporter.home, "toy", "router")
+    shown = set(exporter.scrape().samples)
+    every = {series.name for series in catalog.of("exporter")}
+    assert shown == {name for name in every if not name.startswith("lockgate_gpu_")}  # tests/unit/monitoring/test_gpus
+
+
+def test_performance_is_shown_between_rollouts_and_a_damaged_file_is_nobodys(exporter: Any, words: Any) -> None:
+    words.performance(exporter.home, version="3")
+    words.performance(exporter.home, "other", value=None, undecided=True, labelled=12)
+    (exporter.home.root / "broken").mkdir()
+    (exporter.home.root / "broken" / "performance.json").write_text('{"version": 1')
+    shown = exporter.scrape()
+    assert shown["lockgate_performance_value"] == {("toy", "3", "accuracy"): 0.86}
+    assert shown["lockgate_performance_drifting"] == {("toy", "3", "accuracy"): 1}
+    assert shown["lockgate_performance_labelled"][("other", "7", "accuracy")] == 12
+    assert shown["lockgate_store_up"] == {(): 1}
 
 
 def test_a_store_that_is_down_is_a_sample(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

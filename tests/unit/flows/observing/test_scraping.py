@@ -44,6 +44,11 @@ def routed(cluster: str, name: str = "envoy_cluster_upstream_rq_completed") -> A
         ("forced_candidate", ("candidate", "forced", "2")),
         ("other_blue-2_fb", ("blue-2", "live", "")),
         ("forced_other_blue-2", ("blue-2", "forced", "")),
+        ("stable_once", ("stable", "live", "1")),
+        ("candidate_fb_once", ("candidate", "live", "2")),
+        ("other_blue-2_fb_once", ("blue-2", "live", "")),
+        ("forced_other_blue-2_once", ("blue-2", "forced", "")),
+        ("candidate_once", None),
         ("candidate", None),  # its attempts are counted by what is routed to
         ("other_blue-2", None),
         ("admin", None),
@@ -52,6 +57,12 @@ def routed(cluster: str, name: str = "envoy_cluster_upstream_rq_completed") -> A
 )
 def test_a_cluster_is_a_variant_and_a_kind_of_traffic(cluster: str, meant: Any) -> None:
     assert routed(cluster) == meant
+
+
+def test_requests_that_are_sent_once_have_series_of_their_own() -> None:
+    name = "envoy_cluster_upstream_rq_completed"
+    told = relabel(name, envoy_cluster_name="candidate_fb_once"), relabel(name, envoy_cluster_name="candidate_fb")
+    assert [one and one.get("sent") for one in told] == ["once", None]
 
 
 @pytest.mark.parametrize(
