@@ -4,7 +4,9 @@ One reference of 10,000 rows, and windows of every size out of the same distribu
 is called drifting (`false_flags_of_200`), at the default settings; likewise where rows come in requests, and where some
 requests name their user and others do not. Then changes that are planted into one input of a
 window of each size: which are found, in that input and in no other. Then one comparison of `--rows` rows, and one of
-10,000. The last line is JSON; seconds are the median of five runs, and memory is the process's peak.
+10,000. Of performance by labels likewise: false flags of 200 windows at each size, while nothing has become worse and
+while it is worse by half of the margin; and changes that are planted, each in one window of 1,000 labels (and in how
+many of 100). The last line is JSON; seconds are the median of five runs, and memory is the process's peak.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from benchmarks.drift_performance import performance
 from lockgate.monitoring.drift.judge import compare
 from lockgate.monitoring.drift.profile import Profile, profile_of
 from lockgate.monitoring.drift.repeats import groups
@@ -159,6 +162,7 @@ def main() -> None:
     found["planted_found_in_windows_of"] = by_change
     shifted = (finds(profile, n, QUARTER[0], lambda x, _: x + QUARTER[1]) for n in SIZES)
     found["quarter_sigma_found_in"] = [n for n, is_found in zip(SIZES, shifted, strict=True) if is_found]
+    found |= performance()
     print(json.dumps(found))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -70,3 +71,40 @@ def test_a_registry_that_does_not_answer(workshop: Any) -> None:
     assert done.returncode == 3, done.stdout + done.stderr
     assert "127.0.0.1:1" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_model_that_changed_after_it_was_packaged_is_not_served(workshop: Any) -> None:
+    """In a store of its own, which it may harm: first the challenger's files, beside live traffic, then stable's."""
+    workshop.env["BENTOML_HOME"] = str(workshop.root / "bentoml")
+    assert workshop.cli("up").returncode == 0
+    (stable,) = entries(workshop)
+    run = workshop.start("run")
+    workshop.until("both are packaged and served", lambda: workshop.reached("progressing/0"), 120)
+    assert workshop.cli("abort", "toy").returncode == 0
+    run.wait(60)
+    (candidate,) = entries(workshop) - {stable}
+    with workshop.traffic(50) as traffic:
+        other_byte(candidate)
+        done = workshop.cli("run")
+        workshop.until_answers(traffic, 0, 20)
+    assert done.returncode == 12, done.stdout + done.stderr
+    assert "this model cannot be served: Changed: model.onnx has other bytes in" in done.stderr
+    assert "Traceback" not in done.stderr.partition("Its log")[0]
+    assert (traffic.failures, set(traffic.seen())) == ([], {"1"})
+    assert workshop.cli("down").returncode == 0
+    other_byte(stable)
+    done = workshop.cli("up")
+    assert done.returncode == 12, done.stdout + done.stderr
+    assert "model.onnx has other bytes in" in done.stderr
+    assert workshop.processes() == []
+
+
+def entries(workshop: Any) -> set[Path]:
+    """The models' files in the store of bentos."""
+    return {path.resolve() for path in (workshop.root / "bentoml" / "models" / "toy").glob("*/model.onnx")}
+
+
+def other_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
+import time
 from typing import Any
 
 import httpx
@@ -48,6 +49,7 @@ def test_a_challenger_is_found_rolled_out_and_shown_and_a_dead_server_delays_not
         workshop.until("the table is shown", lambda: "toy-measurements" in artifacts(url), 180, 0.5)
         shown = artifacts(url)
         assert ("release", "COMPLETED") in runs(url)
+        before = runs(url).count(("sweep", "COMPLETED"))
         server = next(p for p in psutil.Process(service.pid).children() if "server" in p.cmdline())
         for process in [*server.children(recursive=True), server]:
             process.kill()
@@ -56,7 +58,26 @@ def test_a_challenger_is_found_rolled_out_and_shown_and_a_dead_server_delays_not
             workshop.until("ticks go on", lambda s=seconds: last_tick(workshop) >= killed_at + s, 20)
         assert workshop.cli("resume", "toy").returncode == 0
         workshop.until("promoted without Prefect", lambda: workshop.reached("succeeded/0"), 120)
+        # A server was started in its place, and the runner found it: sweeps go on, and not just the one under way.
+        swept = lambda: runs(url).count(("sweep", "COMPLETED"))  # noqa: E731
+        workshop.until("a new Prefect server is swept for", lambda: swept() > before + 1, 120, 0.5)
     assert traffic.failures == []
     assert "errors" in shown["toy-measurements"]
     assert "canary 40 %" in shown["toy-verdict"]
     assert workshop.aliases()["champion"] == 2
+    dies_and_comes_back_unless_it_was_stopped(workshop)
+
+
+def dies_and_comes_back_unless_it_was_stopped(workshop: Any) -> None:
+    """While no rollout is open, `lockgate serve` watches what was brought up."""
+    next(p for p in workshop.processes() if p.name() == "envoy").kill()
+    workshop.until("no answer without Envoy", lambda: not workshop.answers())
+    workshop.until("Envoy is back", workshop.answers)
+    workshop.kill_replicas("2")
+    workshop.until("no answer without a replica", lambda: not workshop.answers())
+    workshop.until("a new replica of what was promoted is routed to", workshop.answers)
+    assert {replica["version"] for replica in workshop.replicas()} == {"2"}
+    assert workshop.cli("down").returncode == 0
+    time.sleep(3)  # as long as it took to come back
+    assert not workshop.answers()
+    assert workshop.replicas() == []

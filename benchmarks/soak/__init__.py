@@ -1,0 +1,1 @@
+"""Hours of rollouts in minutes: what grows, and what is left."""
