@@ -7,7 +7,7 @@ SHELL  := /bin/bash
 # Two tests at a time: much of a test is waiting.
 TWO    := -n 2 --dist worksteal
 
-.PHONY: demo test test-fast test-slow check format env clean
+.PHONY: demo test test-fast test-slow check audit format env clean
 
 # Tests start hundreds of short processes: each should find Lockgate compiled.
 unexport PYTHONDONTWRITEBYTECODE
@@ -38,6 +38,10 @@ check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy -p lockgate
 	$(BIN)/lint-imports
+
+# Exactly the packages of constraints.txt, which fit one another; and no known vulnerabilities, where that can be looked up.
+audit: $(STAMP)
+	$(BIN)/python .ci/audit.py
 
 format: $(STAMP)
 	$(BIN)/ruff format .
