@@ -22,6 +22,10 @@ _FORMS = ("inputs", "rows", "dataframe_records", "dataframe_split")
 _BODY_FORMS = 'the body needs one of "inputs", "rows", "dataframe_records" and "dataframe_split"'
 
 
+class _Whole(dict[str, Array]):
+    """Columns of one matrix that was checked as a whole: type, finite numbers, names, rows. Once is enough."""
+
+
 @dataclass(frozen=True)
 class Schema:
     fields: tuple[Field, ...]
@@ -52,6 +56,8 @@ class Schema:
         raise BadRequest(f"content type {kind[:80]!r} is not served; send JSON, npy or an Arrow stream", 415)
 
     def check(self, raw: Mapping[str, Any]) -> Arrays:
+        if type(raw) is _Whole:
+            return dict(raw)
         self._sized(raw)
         found = {f.name: f.array(raw[f.name]) for f in self.fields if f.name in raw}
         if absent := [f.name for f in self.fields if f.required and f.name not in found]:
@@ -159,4 +165,4 @@ class Schema:
 
     def _matrix(self, rows: Iterable[Sequence[Any]], count: int) -> Mapping[str, Any]:
         whole = Field("rows", self.fields[0].dtype, (-1, len(self.fields)), column=False)
-        return dict(zip(self.names, whole.flat(list(chain.from_iterable(rows)), count).T, strict=True))
+        return _Whole(zip(self.names, whole.flat(list(chain.from_iterable(rows)), count).T, strict=True))
