@@ -1,36 +1,15 @@
-"""The address that clients send to, as a spec file describes it: its secrets, and the files that it names."""
+"""The address that clients send to, as a spec file describes it: the files that it names."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lockgate.flows.errors import Problem, SpecError
-from lockgate.flows.specfile.nodes import compose
-from lockgate.flows.specfile.values import Document, Reader, shown
 from lockgate.rollout.spec import RolloutSpec
 
 if TYPE_CHECKING:
     from lockgate.flows.spec import Spec
-
-_AT = ("rollout", "traffic", "clients", "keys")
-_SAID = (
-    "a key is a secret, and this file is not; put it into an environment variable and write that here, like"
-    ' "${SHOP_KEY}"'
-)
-
-
-def literal_keys(text: str, file: str, environment: Mapping[str, str] | None) -> list[Problem]:
-    """One problem for each key that stands in the file itself; none for a text that cannot be read."""
-    if "keys" not in text:
-        return []
-    try:
-        document = Reader(file, os.environ if environment is None else environment).root(compose(text, file))
-    except SpecError:
-        return []
-    return list(_found(document))
 
 
 def placed(rollout: RolloutSpec, file: str) -> RolloutSpec:
@@ -62,12 +41,3 @@ def with_files(spec: Spec, file: Path) -> Spec:
         path, _, sentence = why.partition(": ")
         raise SpecError(str(file), [Problem(0, path, sentence)])
     return spec
-
-
-def _found(document: Document) -> Iterator[Problem]:
-    keys = document.at(_AT)
-    for name, value in keys.items() if isinstance(keys, dict) else ():
-        at = (*_AT, name)
-        for path in [(*at, i) for i in range(len(value))] if isinstance(value, list) else [at]:
-            if isinstance(document.at(path), str) and path not in document.filled:
-                yield Problem(document.line(path), shown(path), _SAID)

@@ -19,6 +19,7 @@ import psutil
 
 from lockgate.flows import logs
 from lockgate.flows.backoff import Backoff
+from lockgate.flows.beside import beside
 from lockgate.flows.errors import MissingPart
 from lockgate.flows.home import home
 
@@ -99,14 +100,8 @@ class _Server:
     @contextmanager
     def kept(self) -> Iterator[None]:
         """While the `with` lasts, it is started again whenever it has died."""
-        stop = threading.Event()
-        thread = threading.Thread(target=self._keep, args=(stop,), name="prefect-server", daemon=True)
-        thread.start()
-        try:
+        with beside(self._keep, "prefect-server"):
             yield
-        finally:
-            stop.set()
-            thread.join()
 
     def end(self) -> None:
         if self._process is not None:

@@ -189,11 +189,11 @@ def load(path: Path | str) -> Spec:
 def parse(text: str, file: str = "lockgate.yaml", environment: Mapping[str, str] | None = None) -> Spec:
     """Read a spec from YAML text; `file` is what problems are said to be in. Raises `SpecError`."""
     from lockgate.flows.errors import SpecError
-    from lockgate.flows.listener import literal_keys, placed
-    from lockgate.flows.notify.literal import literal
+    from lockgate.flows.listener import placed
+    from lockgate.flows.literals import literals
     from lockgate.flows.specfile.check import check
 
-    secrets = [*literal(text, file, environment), *literal_keys(text, file, environment)]
+    secrets = literals(text, file, environment)
     try:
         spec, hidden = check(Spec, text, file, environment)
     except SpecError as error:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from lockgate.flows import logs, wanted
+from lockgate.flows.beside import beside
 from lockgate.flows.home import Home
 from lockgate.flows.supervised import Pipeline
 
@@ -86,11 +87,5 @@ class Supervisor:
 @contextmanager
 def supervising(home: Home) -> Iterator[None]:
     """Beside whatever else this process does, while the `with` lasts."""
-    stop, supervisor = threading.Event(), Supervisor(home)
-    thread = threading.Thread(target=supervisor.run, args=(stop,), name="supervisor", daemon=True)
-    thread.start()
-    try:
+    with beside(Supervisor(home).run, "supervisor"):
         yield
-    finally:
-        stop.set()
-        thread.join()
