@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -10,11 +10,18 @@ from lockgate.monitoring.measurement import Arrivals, Group, Pairs, Reading, Spr
 from lockgate.rollout.words import Counts, Routes
 
 
+def always() -> bool:
+    return True
+
+
 class Router(Protocol):
     """Splits live traffic between two sides."""
 
-    def apply(self, routes: Routes) -> None:
-        """Make the data plane serve `routes`; return when it does.
+    def apply(self, routes: Routes, still: Callable[[], bool] = always) -> bool:
+        """Make the data plane serve `routes`; return when it does. False when they are not wanted any more.
+
+        `still`: asked when nobody else can change anything any more, right before this does. Whoever slept on the way
+        here has been followed by others, and changes nothing; an error that it raises goes on to the caller.
 
         Applying what is served already changes nothing. Raises `RouterRefused` when the data plane keeps what it
         served before, and `RouterDown` when it does not answer.

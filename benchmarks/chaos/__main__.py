@@ -22,7 +22,9 @@ from benchmarks.chaos.matrix import GATES, STEPS, Found, under_load
 from benchmarks.chaos.rounds import Played
 from benchmarks.chaos.stage import opened
 
-_say = Console(stderr=True, highlight=False)
+_say = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 160)
+_SPARE = 2
+"""Points that are planned for each that is struck: some sites are not come by again."""
 
 
 def main() -> int:
@@ -38,13 +40,13 @@ def matrix(asked: argparse.Namespace) -> dict[str, Any]:
     done = [json.loads(row) for row in results.read_text().splitlines()] if results.exists() else []
     seen = {row["number"] for row in done}
     with opened({"steps": STEPS[UP], "gates": GATES}) as stage:
-        if asked.registry:
-            stage.serve_registry()
+        if asked.servers:
+            stage.serve()
         with under_load(stage) as it:
             it.learn()
-            faults = possible(disk=stage.own_disk, registry=asked.registry)
-            plan = planned(it.catalogue, asked.points, asked.seed, faults)
-            _play(it, [point for point in plan if point.number not in seen], results)
+            faults = possible(disk=stage.own_disk, servers=asked.servers)
+            plan = planned(it.catalogue, asked.points * _SPARE, asked.seed, faults)
+            _play(it, [point for point in plan if point.number not in seen], results, asked.points - len(done))
     for breach in it.found.breaches:
         _say.print(breach, style="red", markup=False)
     everything = [*done, *it.found.struck]
@@ -52,10 +54,10 @@ def matrix(asked: argparse.Namespace) -> dict[str, Any]:
     return {**it.found.line(), "seed": asked.seed, "points_in_all": len(everything)}
 
 
-def _play(it: Any, plan: list[Point], results: Path) -> None:
+def _play(it: Any, plan: list[Point], results: Path, enough: int) -> None:
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=_say) as progress, results.open("a", encoding="utf-8") as kept:
-        bar = progress.add_task("points", total=len(plan))
+        bar = progress.add_task("points", total=enough)
         written = 0
 
         def seen(_played: Played, _struck: int) -> None:
@@ -65,9 +67,9 @@ def _play(it: Any, plan: list[Point], results: Path) -> None:
                 kept.write(json.dumps(row) + "\n")
             kept.flush()
             written = len(found.struck)
-            progress.update(bar, completed=written + found.missed, description=f"{len(found.breaches)} broken")
+            progress.update(bar, completed=written, description=f"{len(found.breaches)} broken")
 
-        it.strike(plan, seen)
+        it.strike(plan, seen, enough)
 
 
 def _arguments() -> argparse.Namespace:
@@ -77,7 +79,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=400.0, help="requests per second")
     parser.add_argument("--matrix", action="store_true", help="the crash matrix instead")
     parser.add_argument("--points", type=int, default=1000, help="of the crash matrix")
-    parser.add_argument("--registry", action="store_true", help="of the matrix: MLflow as a server, which is killed")
+    servers = "of the matrix: MLflow, Prefect and Prometheus are servers, which are killed and frozen"
+    parser.add_argument("--servers", action="store_true", help=servers)
     parser.add_argument("--seed", type=int, default=1, help="of the plan of points")
     parser.add_argument("--results", default="chaos.jsonl", help="a line per point; what is in it is not played again")
     return parser.parse_args()

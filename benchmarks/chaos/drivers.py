@@ -25,15 +25,18 @@ from benchmarks.chaos import replica
 from benchmarks.chaos.sites import Sites
 from benchmarks.chaos.strikes import Strikes
 from lockgate.flows import drive as driving
+from lockgate.flows import evidence, stable
 from lockgate.flows import release as releasing
-from lockgate.flows import stable
 from lockgate.flows.build import build
 from lockgate.flows.capture import configure
+from lockgate.flows.evidence import Evidence
 from lockgate.flows.exits import code_of, code_of_end
 from lockgate.flows.home import Home
 from lockgate.flows.lease import owner
+from lockgate.flows.outbox import Outbox
 from lockgate.flows.spec import Spec, load
 from lockgate.flows.world import world
+from lockgate.monitoring.prometheus import Prometheus
 from lockgate.registry.client import quiet_mlflow
 from lockgate.registry.mlflow_registry import MlflowRegistry
 from lockgate.registry.words import ModelVersion
@@ -59,6 +62,9 @@ def main() -> None:
     quiet_mlflow()
     import mlflow.store.tracking.sqlalchemy_store
     import mlflow.tracking  # noqa: F401 - what each driver would wait for
+
+    if "PREFECT_API_URL" in os.environ:
+        import prefect.artifacts  # noqa: F401
 
     selector = selectors.DefaultSelector()
     selector.register(0, selectors.EVENT_READ)
@@ -108,7 +114,8 @@ def _child(order: dict[str, Any]) -> int:
     sites = Sites(order["arms"], told, home)
     sites.strike = strikes = Strikes(Path(home), sites.tell)
     sites.possible = strikes.possible
-    _hurry()
+    if order.get("hurry", True):
+        _hurry()
     if order["stand_in"]:
         _stand_in()
     _watch(sites)
@@ -127,10 +134,13 @@ def _up(spec: Path) -> int:
 def _drive(spec: Path) -> int:
     """As `lockgate run`: the same lines."""
     try:
-        with world(load(spec)) as it:
+        with world(load(spec)) as it, Outbox() as outbox:
             me = owner()
             rollout = releasing.release(it, me, print)
-            return int(code_of_end(driving.drive(it, rollout, me, lambda _event, _progress: None)))
+            shown: driving.Watcher = lambda _event, _progress: None  # noqa: E731
+            if "PREFECT_API_URL" in os.environ:  # as in a flow run
+                shown = Evidence(it.store, rollout, outbox, os.environ["MLFLOW_TRACKING_URI"])
+            return int(code_of_end(driving.drive(it, rollout, me, shown, outbox=outbox)))
     except Exception as error:
         code = code_of(error)
         if code is None:
@@ -145,6 +155,8 @@ def _watch(sites: Sites) -> None:
     sites.watch(EnvoyRouter, "start", "start_again", "apply", "stop")
     sites.watch(MlflowRegistry, "assign", "_point", "annotate", "record", "announce")
     sites.watch(local.LocalPlatform, "start", "stop")
+    sites.watch(Prometheus, "read")
+    sites.watch(evidence, "_send")
     sites.listen()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from lockgate.rollout.words import Phase
@@ -21,7 +21,7 @@ class Fault:
     name: str
     act: str
     who: str = ""
-    """driver, router, stable, candidate (one replica), candidates (all of them), or registry."""
+    """driver, router, stable, candidate (one replica), candidates (all of them), or one of `servers.NAMES`."""
     seconds: float = 0.0
     """How long it lasts."""
     share: int = 1
@@ -48,8 +48,16 @@ FAULTS = (
     Fault("fill the disk", "fill", seconds=0.8, share=4),
     Fault("lock the state database", "lock", seconds=0.8, share=4),
 )
-SERVED = (Fault("kill the MLflow server", "kill", "registry", 3.0),)
-"""Where the registry is a server."""
+SERVED = (
+    Fault("kill the MLflow server", "kill", "mlflow", 2.0, share=5),
+    Fault("freeze the MLflow server", "freeze", "mlflow", 3.0, share=4),
+    Fault("kill the Prefect server", "kill", "prefect", 2.0, share=3),
+    Fault("freeze the Prefect server", "freeze", "prefect", 3.0, share=3),
+    Fault("kill the Prometheus server", "kill", "prometheus", 2.0, share=4),
+    Fault("freeze the Prometheus server", "freeze", "prometheus", 3.0, share=3),
+    *(replace(fault, share=2) for fault in FAULTS if fault.who in {"driver", "router"}),
+)
+"""Where MLflow, Prefect and Prometheus are servers. They come back so long after a kill."""
 BY_NAME = {fault.name: fault for fault in (*FAULTS, *SERVED)}
 
 
@@ -82,6 +90,7 @@ class Point:
 _REPEATED = ("progressing", "waiting")
 """Phases of many ticks: a site may be struck when it is come by again."""
 _AGAIN = 0.3
+_UNBUILT = ("opening", "building")
 _PHASES = ("opening", "building", "progressing", "waiting", "promoting", "succeeded", "rolling_back", "rolled_back")
 
 
@@ -90,9 +99,9 @@ def _order(phase: str) -> int:
     return _PHASES.index(name) * 10 + int(step or 0) if name in _PHASES else 99
 
 
-def possible(*, disk: bool, registry: bool = False) -> tuple[Fault, ...]:
-    """`disk`: whether it can be filled. `registry`: whether it is a server, which is then all that is struck."""
-    return SERVED if registry else tuple(fault for fault in FAULTS if disk or fault.act != "fill")
+def possible(*, disk: bool, servers: bool = False) -> tuple[Fault, ...]:
+    """`disk`: whether it can be filled. `servers`: whether there are any; they, drivers and the router are struck."""
+    return SERVED if servers else tuple(fault for fault in FAULTS if disk or fault.act != "fill")
 
 
 def planned(catalogue: dict[str, list[Site]], count: int, seed: int, faults: Sequence[Fault] = FAULTS) -> list[Point]:
@@ -111,9 +120,12 @@ def planned(catalogue: dict[str, list[Site]], count: int, seed: int, faults: Seq
     return found
 
 
-def allowed(kind: str, faults: Sequence[str]) -> set[str]:
-    """The phases in which a rollout may end in which these faults happened."""
-    harmed = any(BY_NAME[name].harms_candidate for name in faults)
-    unknown = any(BY_NAME[name].who == "registry" for name in faults)
+def allowed(kind: str, faults: Sequence[tuple[str, str]]) -> set[str]:
+    """The phases in which a rollout may end in which these faults happened, each in its phase.
+
+    Without a registry nobody knows which versions are to be served: a rollout that is being built is given up.
+    """
+    harmed = any(BY_NAME[name].harms_candidate for name, _ in faults)
+    unknown = any(BY_NAME[name].who == "mlflow" and phase.startswith(_UNBUILT) for name, phase in faults)
     wanted = _BACK if kind == BACK else _PROMOTED
     return {*wanted, *(_BACK if harmed else ()), *(_FAILED if harmed or unknown else ())}

@@ -80,7 +80,20 @@ def left(stage: Stage, drivers: Collection[int] = ()) -> list[str]:
     """After `lockgate down`: no process, and nobody listens any more. `drivers`: as in `broken`."""
     found = [f"{p.pid} {' '.join(p.cmdline())[:120]} still runs" for p in stage.processes() if p.pid not in drivers]
     listen = {int(stage.rollout["traffic"][name].rpartition(":")[2]) for name in ("listen", "metrics")}
-    taken = {c.laddr.port for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
-    return [f"{NAME}: {one}" for one in found] + [
-        f"{NAME}: something still listens on port {port}" for port in sorted((stage.ports | listen) & taken)
-    ]
+    ports = stage.ports | listen
+    listening = [one for one in psutil.net_connections("tcp") if one.status == psutil.CONN_LISTEN]
+    taken = {one.laddr.port for one in listening if one.laddr.port in ports and not _of_another(stage, one.pid)}
+    found += [f"something still listens on port {port}" for port in sorted(taken)]
+    return [f"{NAME}: {one}" for one in found]
+
+
+def _of_another(stage: Stage, pid: int | None) -> bool:
+    """A port that was given back may have been given to somebody else since.
+
+    What Lockgate starts inherits its LOCKGATE_HOME, or has no environment at all, like Envoy.
+    """
+    try:
+        environment = psutil.Process(pid).environ() if pid else {}
+    except psutil.Error:
+        return False
+    return bool(environment) and environment.get("LOCKGATE_HOME") != str(stage.home.root)

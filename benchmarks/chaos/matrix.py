@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
@@ -16,7 +17,9 @@ from benchmarks.chaos.orders import Drivers
 from benchmarks.chaos.rounds import Played, Round
 from benchmarks.chaos.stage import Stage
 
-GATES = {"errors": {"metric": "error_rate", "margin": "20%"}}
+GATES: dict[str, Any] = {"errors": {"metric": "error_rate", "margin": "20%"}}
+ASKED = {"slo": {"query": "vector(0.01)", "max": 0.5, "every": "200ms", "count": 2}}
+"""Where there is a Prometheus to ask."""
 _QUICK: dict[str, Any] = {"timeout": "45s", "hold": {"min_requests": 20}}
 STEPS: dict[str, list[dict[str, Any]]] = {
     UP: [{"shadow": {"percent": 100, **_QUICK}}, {"canary": {"weight": 50, **_QUICK}}],
@@ -41,11 +44,14 @@ class Found:
     rollouts: Counter[str] = field(default_factory=Counter)
     requests: int = 0
     failures: int = 0
+    """Of requests that met a dead router."""
+    unforgiven: int = 0
+    windows: list[float] = field(default_factory=list)
+    """Seconds in which clients were refused, of each router that was killed and missed."""
     seconds: float = 0.0
     sites: int = 0
 
     def line(self) -> dict[str, Any]:
-        windows = sorted(one["window"] for one in self.struck if one.get("window") is not None)
         return {
             "points": len(self.struck),
             "missed": self.missed,
@@ -55,7 +61,7 @@ class Found:
             **{f"{phase}": count for phase, count in sorted(self.rollouts.items())},
             "requests": self.requests,
             "failed_while_the_router_was_dead": self.failures,
-            "longest_window_s": windows[-1] if windows else 0.0,
+            "longest_window_s": max(self.windows, default=0.0),
             "broken_invariants": len(self.breaches),
             "seconds": round(self.seconds, 1),
         }
@@ -64,6 +70,7 @@ class Found:
 class Matrix:
     def __init__(self, stage: Stage, drivers: Drivers, clients: Clients) -> None:
         self._stage, self._drivers, self._clients = stage, drivers, clients
+        self._together = TOGETHER // 2 if stage.servers else TOGETHER  # a server takes seconds to come back
         self.found = Found()
         self.catalogue: dict[str, list[Site]] = defaultdict(list)
 
@@ -77,21 +84,26 @@ class Matrix:
         played = Round(self._stage, self._drivers, self._clients, kind).play(points)
         self.found.breaches += [f"{sentence} [{_told(points, played)}]" for sentence in played.breaches]
         self.found.rollouts[played.phase] += 1
-        self.found.failures += len(played.failures)
+        self.found.failures += len(played.failures) - played.unforgiven
+        self.found.unforgiven += played.unforgiven
+        self.found.windows += played.windows.values()
         if not points:
             self.catalogue[kind] = sorted(set(played.seen))
             self.found.sites = len({site for sites in self.catalogue.values() for site in sites})
         return played
 
-    def strike(self, points: Iterable[Point], seen: Seen) -> None:
-        """Play them all, several of one kind in a rollout; one that was not come by comes again."""
+    def strike(self, points: Iterable[Point], seen: Seen, enough: float = math.inf) -> None:
+        """Play them, several of one kind in a rollout, until `enough` were struck.
+
+        One that was not come by comes again, and then is left out.
+        """
         waiting: dict[str, list[Point]] = defaultdict(list)
         for point in points:
             waiting[point.kind].append(point)
         tries: Counter[int] = Counter()
-        while any(waiting.values()):
-            kind = max(waiting, key=lambda one: len(waiting[one]))
-            now, waiting[kind] = waiting[kind][:TOGETHER], waiting[kind][TOGETHER:]
+        while any(waiting.values()) and len(self.found.struck) < enough:
+            kind = min((one for one in waiting if waiting[one]), key=lambda one: waiting[one][0].number)
+            now, waiting[kind] = waiting[kind][: self._together], waiting[kind][self._together :]
             played = self.play(kind, now)
             for point in now:
                 tries[point.number] += 1
@@ -121,7 +133,7 @@ def under_load(stage: Stage, rate: float = RATE) -> Iterator[Matrix]:
     """With drivers ready, stable served and clients asking. Ends with `lockgate down`, and a look at what is left."""
     began = time.monotonic()
     with Drivers(stage) as drivers:
-        stage.write(steps=STEPS[UP], gates=GATES)
+        stage.write(steps=STEPS[UP], gates=GATES | (ASKED if stage.servers else {}))
         drivers.serve()
         with Clients(stage.url, rate) as clients:
             clients.until_answered(10)

@@ -13,11 +13,16 @@ from typing import Any, Self
 from benchmarks.chaos.clients import ROOT
 from benchmarks.chaos.stage import Stage, until
 
+_READY_WITHIN = 300.0
+"""Everything is imported in it, on a machine that may be busy."""
+
 
 class Drivers:
     """The process that forks them; see `drivers`. `told`: where they write down what was reached and struck."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, *, hurry: bool = True) -> None:
+        """`hurry`: whether time runs faster in them."""
+        self._hurry = hurry
         self.ended: dict[int, int] = {}
         """Exit codes by process id."""
         self._stage = stage
@@ -50,8 +55,9 @@ class Drivers:
             )
         self._thread = threading.Thread(target=self._read, name="drivers")
         self._thread.start()
-        if not self._ready.wait(60):
-            raise TimeoutError(f"no driver could be prepared in a minute; see {self.log}")
+        if not self._ready.wait(_READY_WITHIN):
+            said = self.log.read_text(encoding="utf-8", errors="replace")[-2000:]
+            raise TimeoutError(f"no driver could be prepared in {_READY_WITHIN:g} s: {said}")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -83,7 +89,7 @@ class Drivers:
         """The process id of a new driver."""
         assert self._process.stdin is not None  # noqa: S101 - we asked for the pipe
         number = len(self._orders)
-        order = {"order": number, "arms": list(arms), "stand_in": self._stage.stand_in, "up": up}
+        order = {"order": number, "arms": list(arms), "stand_in": self._stage.stand_in, "up": up, "hurry": self._hurry}
         order |= {"spec": str(self._stage.spec), "told": str(self.told), "log": str(self.log)}
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()

@@ -1,7 +1,8 @@
 """A replica that costs nothing: python replica.py PORT ID DIGEST VERSION. Answers as a bento does, from plain Python.
 
 It stands in for `bentoml serve` where a point is about everything but the model: what it computes is known to whoever
-asks, so that every answer can be checked. Of version 3 every second answer is an error.
+asks, so that every answer can be checked. Of version 3 every second answer is an error, and of any version each one
+after SIGUSR1.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Connection(asyncio.Protocol):
         if path != "/predict":
             return 200, json.dumps(self._me).encode()
         [row] = json.loads(body)["inputs"]
-        if self._me["version"] == BROKEN and row[0] > 0:
+        if (self._me["version"] == BROKEN and row[0] > 0) or "broken" in self._me:
             return 500, b'{"error": "broken"}'
         return 200, json.dumps({"outputs": {"y": [answer(self._me["version"], row)]}, **self._me}).encode()
 
@@ -61,6 +62,7 @@ class Connection(asyncio.Protocol):
 async def serve(port: int, me: dict[str, str]) -> None:
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_signal_handler(signal.SIGUSR1, me.setdefault, "broken", "by a signal")
     server = await loop.create_server(lambda: Connection(me), "127.0.0.1", port, backlog=512)
     await stop.wait()
     server.close()

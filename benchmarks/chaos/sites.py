@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from lockgate.rollout.store import Event, Rollout
@@ -54,6 +55,8 @@ class Sites:
             self.tell({"seen": here})
         if arm := next((arm for arm in self._arms if self._waits_for(arm, here) and self.possible(arm)), None):
             self._arms.remove(arm)
+            if not _first(arm):
+                return
             self.tell({"fired": arm["point"], "phase": here[0], "site": name})
             self.strike(arm)
 
@@ -64,10 +67,10 @@ class Sites:
         """One write, so that it is there whatever happens next."""
         os.write(self._told, (json.dumps({**what, "pid": os.getpid(), "at": time.time()}) + "\n").encode())
 
-    def watch(self, of: type, *names: str) -> None:
-        """Wrap methods of a class."""
+    def watch(self, of: type | ModuleType, *names: str) -> None:
+        """Wrap methods of a class, or functions of a module."""
         for name in names:
-            setattr(of, name, self._wrapped(getattr(of, name), f"{of.__name__}.{name}"))
+            setattr(of, name, self._wrapped(getattr(of, name), f"{of.__name__.rpartition('.')[2]}.{name}"))
 
     def _wrapped(self, method: Callable[..., Any], name: str) -> Callable[..., Any]:
         @functools.wraps(method)
@@ -107,3 +110,12 @@ class Sites:
     def _named(self, path: str) -> str:
         """Without what differs from run to run."""
         return _NUMBERS.sub("N", path.removeprefix(self._home).strip("/"))
+
+
+def _first(arm: dict[str, Any]) -> bool:
+    """Another driver waits for it too while this one is frozen: whoever is there first strikes, and nobody else."""
+    try:
+        os.close(os.open(arm["once"], os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except FileExistsError:
+        return False
+    return True

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import http
 import os
 import shutil
-import socket
 import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,7 +20,7 @@ import psutil
 import yaml
 
 from benchmarks.chaos.clients import ROOT
-from benchmarks.chaos.strikes import registry_server
+from benchmarks.chaos.servers import NAMES, Servers, free_port
 from lockgate.flows.home import Home
 from lockgate.rollout.envoy.router import EnvoyRouter
 from lockgate.rollout.spec import Traffic
@@ -34,13 +31,6 @@ NAME = "toy"
 BROKEN = "3"
 _HOME_SIZE = "96m"
 _READY_WITHIN = 60.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def until(what: str, condition: Callable[[], Any], seconds: float = 60.0) -> Any:
@@ -61,11 +51,10 @@ class Stage:
     """Replicas of plain Python in place of bentos."""
     own_disk: bool = False
     """Whether the home is a small file system of its own, which can be filled."""
-    server: str = ""
-    """Where MLflow's server answers; empty where the registry is a file."""
     ports: set[int] = field(default_factory=set)
     """Every port that a replica was seen to have."""
-    servers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    servers: Servers | None = None
+    """Without them the registry is a file, nothing is shown in Prefect, and no gate asks Prometheus."""
 
     @property
     def home(self) -> Home:
@@ -93,33 +82,18 @@ class Stage:
         return inherited | {
             "LOCKGATE_HOME": str(self.home.root),
             "BENTOML_HOME": str(self.root / "bentoml"),
-            "MLFLOW_TRACKING_URI": self.server or f"sqlite:///{self.registry}",
+            "MLFLOW_TRACKING_URI": f"sqlite:///{self.registry}",
             "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}".rstrip(os.pathsep),
             "COLUMNS": "160",
+            **(self.servers.environment if self.servers else {}),
         }
 
-    def serve_registry(self) -> None:
-        """Start MLflow's server, and wait until it answers."""
-        self.server = self.server or f"http://127.0.0.1:{free_port()}"
-        port = self.server.rpartition(":")[2]
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("LOCKGATE_")}
-        words = ["-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{self.registry}"]
-        with (self.root / "mlflow.log").open("a") as log:
-            self.servers.append(
-                subprocess.Popen(
-                    [sys.executable, *words, "--host", "127.0.0.1", "--port", port, "--workers", "1"],
-                    cwd=self.root,
-                    env=inherited,
-                    stdout=log,
-                    stderr=log,
-                )
-            )
-        until("MLflow's server answers", self._registry_answers)
-
-    def _registry_answers(self) -> bool:
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.server}/health", timeout=1) as answer:  # noqa: S310 - our own
-            return bool(answer.status == http.HTTPStatus.OK)
-        return False
+    def serve(self) -> None:
+        """Start MLflow, Prefect and Prometheus as servers, and wait until they answer."""
+        self.servers = Servers(self.root, self.registry)
+        for name in NAMES:
+            self.servers.start(name)
+        self.servers.wait()
 
     def write(self, **rollout: Any) -> None:
         """The spec, with these parts of `rollout:` in place of what it had."""
@@ -127,6 +101,8 @@ class Stage:
         replicas = {"min": 2 if self.stand_in else 1}
         service = {"ready_within": "60s", "replicas": replicas, "compile": {"targets": ["onnxruntime"]}}
         document = {"name": NAME, "model": {"name": NAME}, "service": service, "rollout": self.rollout}
+        if self.servers:
+            document["monitoring"] = {"prometheus": self.servers.url("prometheus")}
         self.spec.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
 
     def command(self, *words: str) -> subprocess.Popen[str]:
@@ -205,11 +181,11 @@ def opened(
         stage.write()
         yield stage
     finally:
-        for process in [*stage.processes(), *registry_server(stage.root)]:
+        for process in stage.processes():
             with contextlib.suppress(psutil.Error):
                 process.kill()
-        for server in stage.servers:
-            server.wait()
+        if stage.servers:
+            stage.servers.end()
         if stage.own_disk:
             subprocess.run([str(shutil.which("umount")), "--lazy", str(stage.home.root)], check=False)
         shutil.rmtree(made, ignore_errors=True)

@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 import yaml
 
+from benchmarks.chaos import servers
 from lockgate.services import processes
 
 FULL = "full.bin"
@@ -42,6 +43,8 @@ class Strikes:
         if arm["who"] not in {"stable", "candidate", "candidates"}:
             return True
         answering = self._answering(arm["version"])
+        if arm["who"] != "stable" and _about_to_be_all(arm):
+            return False
         if arm["who"] == "candidates":
             return not answering
         return len(answering) > 1 or (arm["who"] == "candidate" and not answering)
@@ -74,8 +77,8 @@ class Strikes:
         if arm["who"] == "router":
             mine = str(self._home)
             return [p for p in psutil.process_iter() if _name(p) == "envoy" and mine in " ".join(_command(p))]
-        if arm["who"] == "registry":
-            return registry_server(self._home.parent)
+        if arm["who"] in servers.NAMES:
+            return servers.of_stage(self._home.parent, arm["who"])
         ids = list(self._replicas(arm["version"]))
         return processes.of(ids if arm["who"] == "candidates" else ids[:1]) if ids else []
 
@@ -110,6 +113,11 @@ class Strikes:
         self._tell({"struck": arm["point"], "seconds": arm["seconds"]})
 
 
+def _about_to_be_all(arm: dict[str, Any]) -> bool:
+    """The candidate was promoted, and the routes in which nobody else answers are just being written."""
+    return bool(arm["phase"].startswith("succeeded") and arm["site"].startswith("rename") and "/router/" in arm["site"])
+
+
 def version_of(tag: str, bentos: Path) -> str:
     """`toy:v2` of a stand-in says it; of a bento, its labels do."""
     name, _, number = tag.partition(":")
@@ -117,13 +125,6 @@ def version_of(tag: str, bentos: Path) -> str:
         return number[1:]
     described = (bentos / "bentos" / name / number / "bento.yaml").read_text(encoding="utf-8")
     return str(yaml.safe_load(described)["labels"]["version"])
-
-
-def registry_server(root: Path) -> list[psutil.Process]:
-    """The MLflow server of this stage, and its workers."""
-    mine = str(root / "mlflow.db")
-    servers = [p for p in psutil.process_iter() if any(mine in word for word in _command(p))]
-    return [*servers, *(child for server in servers for child in server.children(recursive=True))]
 
 
 def _name(process: psutil.Process) -> str:

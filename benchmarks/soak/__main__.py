@@ -33,8 +33,11 @@ from lockgate.rollout.words import Phase
 
 EVERY = 10.0
 _HELD_RATE, _RATE = 100.0, 150.0
-_WARM = 0.2
+_WARM = 1 / 3
 """Of the time: what is read in it says nothing of growth."""
+_FLAT = 1.0
+"""MiB per hour of memory, below which nothing grows."""
+_PARTS = ("controller", "envoy")
 _say = Console(stderr=True, highlight=False)
 
 
@@ -64,7 +67,14 @@ def main() -> int:
     asked = parser.parse_args()
     line = soak(asked.minutes, asked.seed)
     print(json.dumps(line))
-    return int(bool(line["failures"] or line["leaked_processes"] or line["broken_invariants"]))
+    return int(bool(line["failures"] or line["leaked_processes"] or line["broken_invariants"] or grows(line)))
+
+
+def grows(line: dict[str, Any]) -> list[str]:
+    """The parts whose memory is proven to grow."""
+    slopes = {part: line[f"rss_slope_{part}_mib_per_hour"] for part in _PARTS}
+    about = {part: line[f"rss_slope_{part}_plus_or_minus"] for part in _PARTS}
+    return [part for part, by in slopes.items() if by is not None and by - about[part] > _FLAT]
 
 
 def soak(minutes: float, seed: int) -> dict[str, Any]:
@@ -143,23 +153,26 @@ def _sample(held: Held, struck: list[Sample], busy: Stage, began: float) -> None
 def _line(samples: Sequence[Sample], struck: Sequence[Sample], it: Matrix, held: Held) -> dict[str, Any]:
     warm = samples[int(len(samples) * _WARM) :]
     found = it.found
-    failures = sum("requests failed" in one for one in found.breaches)
     line: dict[str, Any] = {
         "rollouts": found.rollouts.total() + 1,
         "requests": found.requests + held.clients.asked,
-        "failures": failures + len(held.clients.failures),
+        "failures": found.unforgiven + len(held.clients.failures),
         "failed_while_the_router_was_dead": found.failures,
+        "routers_killed": len(found.windows),
+        "longest_window_s": max(found.windows, default=0.0),
+        "median_window_s": _round(statistics.median(found.windows or [0.0])),
         "broken_invariants": len(found.breaches),
         "leaked_fds": max(0, _files(warm[-5:]) - _files(warm[:5])),
     }
-    for part in ("controller", "envoy"):
+    for part in _PARTS:
         by, about = slope(warm, part)
         line |= {f"rss_slope_{part}_mib_per_hour": _round(by), f"rss_slope_{part}_plus_or_minus": _round(about)}
-    both = zip(samples, struck, strict=True)
-    disks = [(a.at / 3600, (a.disk + b.disk) / MIB) for a, b in both if a in warm]
-    growth, _ = fitted(disks)
-    last = (samples[-1].disk + struck[-1].disk) / MIB if samples else 0.0
-    return {**line, "disk_mib": round(last, 1), "disk_slope_mib_per_hour": _round(growth), "samples": len(samples)}
+    both = [pair for pair in zip(samples, struck, strict=True) if pair[0] in warm]
+    for kind in ("logs", "state"):
+        disks = [(a.at / 3600, (getattr(a, kind) + getattr(b, kind)) / MIB) for a, b in both]
+        line |= {f"disk_{kind}_mib": round(disks[-1][1], 1) if disks else 0.0}
+        line |= {f"disk_{kind}_slope_mib_per_hour": _round(fitted(disks)[0])}
+    return {**line, "samples": len(samples)}
 
 
 def _files(samples: Sequence[Sample]) -> int:

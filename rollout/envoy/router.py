@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,11 +25,14 @@ from lockgate.rollout.envoy.routes import ROUTES, route_configuration, routes_of
 from lockgate.rollout.envoy.tls import named, secrets
 from lockgate.rollout.envoy.xds import Files
 from lockgate.rollout.errors import RouterDown, RouterRefused
+from lockgate.rollout.ports import always
 from lockgate.rollout.spec import Traffic
 from lockgate.rollout.words import Endpoint, Routes
 
 _SECONDS_TO_START = 20.0
 _PAUSE = 0.01
+_BACKTRACE = ("][envoy_bug]", "][backtrace]")
+"""Rows of the log that say where Envoy was, and not why it ended."""
 
 
 class EnvoyRouter:
@@ -103,13 +106,15 @@ class EnvoyRouter:
                 self._drain()
                 process.end(found, self.at)
 
-    def apply(self, routes: Routes) -> None:
+    def apply(self, routes: Routes, still: Callable[[], bool] = always) -> bool:
         """See `Router.apply`."""
         check(routes)
         if not self.running():
             raise RouterDown(f"the router in {self.at.path} does not run; start it first")
         with self._alone():
-            self._switch(routes)
+            if wanted := still():
+                self._switch(routes)
+        return wanted
 
     def applied(self) -> Routes:
         """See `Router.applied`; read from Envoy's own dumps. Endpoints are sorted."""
@@ -169,8 +174,12 @@ class EnvoyRouter:
             time.sleep(_PAUSE)
 
     def _last_words(self) -> str:
-        lines = self.at.envoy_log.read_text(errors="replace").splitlines() if self.at.envoy_log.exists() else []
-        return lines[-1] if lines else f"see {self.at.envoy_log}"
+        """Before a backtrace, it says in one row what it found."""
+        said = self.at.envoy_log.read_text(errors="replace").splitlines() if self.at.envoy_log.exists() else []
+        lines = [line for line in said if not any(mark in line for mark in _BACKTRACE)]
+        if not lines:
+            return f"see {self.at.envoy_log}"
+        return lines[-1].partition(" Details: ")[2] or lines[-1]
 
     def _drain(self) -> None:
         """Until no request is being answered, for at most the time that one may take."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 
 from lockgate.rollout.errors import RouterDown, RouterRefused
+from lockgate.rollout.ports import always
 from lockgate.rollout.words import WHOLE, Routes
 
 
@@ -17,14 +19,17 @@ class FakeRouter:
         self.changes = 0
         self._routes = routes
 
-    def apply(self, routes: Routes) -> None:
+    def apply(self, routes: Routes, still: Callable[[], bool] = always) -> bool:
         shares = (routes.weight, routes.mirror)
         if not routes.stable or not all(0 <= share <= WHOLE for share in (*shares, routes.echo)):
             raise RouterRefused("these are no routes")
         if not routes.candidate and (routes.mirror or (routes.weight and not routes.others)):
             raise RouterRefused("there is no candidate")
         _check_others(routes)
-        if routes != self.applied():
+        before = self.applied()
+        if not still():
+            return False
+        if routes != before:
             self.changes += 1
             self._routes = replace(
                 routes,
@@ -32,6 +37,7 @@ class FakeRouter:
                 candidate=tuple(sorted(routes.candidate)),
                 others=tuple(replace(one, endpoints=tuple(sorted(one.endpoints))) for one in routes.others),
             )
+        return True
 
     def applied(self) -> Routes:
         if self.down:

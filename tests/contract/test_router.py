@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lockgate.rollout.errors import RouterDown, RouterRefused
+from lockgate.rollout.errors import Fenced, RouterDown, RouterRefused
 from lockgate.rollout.words import WHOLE, Endpoint, Other, Routes
 
 ONE, TWO, THREE = (Endpoint("127.0.0.1", port) for port in (9, 10, 11))
@@ -74,6 +74,20 @@ def test_what_is_refused_changes_nothing(case: Any, routes: Routes) -> None:
     with pytest.raises(RouterRefused):
         case.router.apply(routes)
     assert case.router.applied() == SPLIT
+
+
+def test_what_is_not_wanted_any_more_changes_nothing(case: Any) -> None:
+    def gone() -> bool:
+        raise Fenced("somebody else went on")
+
+    case.router.apply(SPLIT)
+    assert case.router.apply(SPLIT, lambda: True)
+    assert not case.router.apply(MANY, lambda: False)
+    with pytest.raises(Fenced):
+        case.router.apply(MANY, gone)
+    assert case.router.applied() == SPLIT
+    assert case.router.apply(MANY, lambda: True)
+    assert case.router.applied() == MANY
 
 
 def test_a_router_that_is_down_says_so(case: Any) -> None:
