@@ -47,6 +47,8 @@ _CLIENT = {
     "headers_with_underscores_action": "DROP_HEADER",
 }
 _HTTP2 = {"max_concurrent_streams": 100, "initial_stream_window_size": 2**16, "initial_connection_window_size": 2**20}
+_UNREAD = 60.0
+"""Seconds that a finished answer waits for its client."""
 _BUFFERED = 2**20
 """Bytes of a connection that is slower than the other side. Bodies of requests are kept whole, see `max_body`."""
 
@@ -73,6 +75,8 @@ def _listener(name: str, listen: str, manager: Resource, transport_socket: Resou
         address=address(*split_address(listen)),
         # With SO_REUSEPORT a forgotten Envoy would silently take half of the requests.
         enable_reuse_port=False,
+        # So all workers accept from one queue, and whoever wakes first would get most of the connections.
+        connection_balance_config={"exact_balance": {}},
         per_connection_buffer_limit_bytes=_BUFFERED,
         filter_chains=[{"filters": [{"name": "http", "typed_config": manager}], **(transport_socket or {})}],
     )
@@ -103,7 +107,10 @@ def _ingress(traffic: Traffic, at: Folder) -> Resource:
         http2_protocol_options=_HTTP2,
         request_headers_timeout=duration(min(5.0, traffic.receive_timeout)),
         request_timeout=duration(traffic.receive_timeout),
-        stream_idle_timeout=duration(max(60.0, traffic.timeout)),
+        # Envoy would set this clock anew at every event of a request. What it bounds is bounded: the request's arrival
+        # by `request_timeout`, the answer's by the route's `timeout`, and a client that does not read by the flush.
+        stream_idle_timeout="0s",
+        stream_flush_timeout=duration(max(_UNREAD, traffic.timeout)),
         drain_timeout="3s",
         access_log=[_file_log(at.access_log, _REQUEST_ROW)],
         local_reply_config=local_replies(),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 
+from lockgate.rollout.envoy.cores import cores
 from lockgate.rollout.envoy.folder import Folder
 from lockgate.rollout.envoy.resources import split_address
 from lockgate.rollout.errors import RouterDown
@@ -19,8 +20,6 @@ from lockgate.rollout.spec import Traffic
 _FLAGS = (
     "--reject-unknown-dynamic-fields",  # without it a misspelt field is accepted and becomes an empty route table
     "--disable-hot-restart",
-    "--concurrency",
-    "1",
     "--file-flush-interval-msec",
     "500",
     "--drain-time-s",
@@ -30,6 +29,9 @@ _FLAGS = (
     "--component-log-level",
     "misc:error",  # at every change of the routes it says that clients' keys are a new part of Envoy
 )
+_CORES_OF_A_WORKER = 4
+"""Of those that it may use: the replicas behind a worker cost several times as much for each request as it does."""
+_MOST_WORKERS = 4
 _STANDARD = 2
 """Input, output and errors are those up to it."""
 _SECONDS_TO_END = 5.0
@@ -52,6 +54,11 @@ def envoy_binary() -> Path:
     return found
 
 
+def workers() -> int:
+    """Threads that handle requests, each with connections of its own to the replicas."""
+    return max(1, min(_MOST_WORKERS, cores() // _CORES_OF_A_WORKER))
+
+
 def find(at: Folder) -> psutil.Process | None:
     """The Envoy that runs on this run directory, whoever started it."""
     with contextlib.suppress(OSError, ValueError):
@@ -67,7 +74,7 @@ def spawn(at: Folder) -> psutil.Process:
     log = (str(at.envoy_log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     pid = os.posix_spawn(
         binary,
-        [binary, "--config-path", str(at.bootstrap), *_FLAGS],
+        [binary, "--config-path", str(at.bootstrap), "--concurrency", str(workers()), *_FLAGS],
         {},
         file_actions=[
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),

@@ -20,7 +20,9 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from lockgate.monitoring.measurement import Histogram, Tally
 from lockgate.rollout.envoy.bootstrap import latency_buckets
@@ -38,7 +40,10 @@ _FILTER = (
 )
 _REPLICA = re.compile(rf'envoy_cluster_endpoint_rq_(total|error)\{{(.*"{STABLE}".*)\}} (\d+)')
 _SAMPLE = re.compile(r"envoy_cluster_upstream_rq_(\w+)\{(.*)\} (\d+)")
+_LABELS = 4096
+"""Of so many samples the labels are kept: they are the same in every tick."""
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
+_EDGES = latency_buckets() | {math.inf: math.inf}
 
 
 @dataclass
@@ -50,7 +55,7 @@ class _Cluster:
 
     def latency(self, unanswered: int) -> Histogram:
         """Envoy times only what was answered; `unanswered` took longer than it waited."""
-        edges = tuple(sorted(self.buckets or {*latency_buckets().values(), math.inf}))
+        edges = tuple(sorted(self.buckets or _EDGES.values()))
         counts = [self.buckets.get(edge, 0) for edge in edges]
         return Histogram(edges, (*counts[:-1], counts[-1] + unanswered))
 
@@ -113,20 +118,24 @@ def _replicas(text: str) -> tuple[Replica, ...]:
     """
     found: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for name, labels, value in _REPLICA.findall(text):
-        found[dict(_LABEL.findall(labels))["envoy_endpoint_address"]][name] += int(value)
+        found[_labels(labels)["envoy_endpoint_address"]][name] += int(value)
     return tuple(Replica(address, of["total"], of["error"]) for address, of in sorted(found.items()))
+
+
+@lru_cache(_LABELS)
+def _labels(text: str) -> Mapping[str, str]:
+    return dict(_LABEL.findall(text))
 
 
 def _read(text: str) -> defaultdict[str, _Cluster]:
     """Envoy's Prometheus text; counters of a response class come as `xx` with the class as a label."""
-    edges = latency_buckets() | {math.inf: math.inf}
     found: defaultdict[str, _Cluster] = defaultdict(_Cluster)
     for name, labels, value in _SAMPLE.findall(text):
-        label = dict(_LABEL.findall(labels))
+        label = _labels(labels)
         cluster = found[label["envoy_cluster_name"]]
         if name == "time_bucket":
             le = float(label["le"])
-            cluster.buckets[edges.get(le, le)] = int(value)  # an Envoy of an earlier version has other edges
+            cluster.buckets[_EDGES.get(le, le)] = int(value)  # an Envoy of an earlier version has other edges
         elif name == "xx":
             cluster.numbers[label["envoy_response_code_class"] + "xx"] += int(value)
         else:

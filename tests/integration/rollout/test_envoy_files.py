@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import fcntl
 import json
 import time
 from collections.abc import Callable
@@ -107,6 +108,17 @@ def test_what_is_served_already_is_not_written_again(plane: Any) -> None:
     before = written()
     plane.router.apply(plane.routes(2500))
     assert written() == before
+
+
+def test_nobody_else_can_change_it_when_it_is_asked_whether_routes_are_still_wanted(plane: Any) -> None:
+    def locked() -> bool:
+        with plane.router.at.lock.open("w") as lock, pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return False
+
+    before = plane.router.applied()
+    assert not plane.router.apply(replace(plane.routes(), weight=9000), locked)
+    assert plane.router.applied() == before
 
 
 @pytest.mark.parametrize("share", ["weight", "mirror"])
