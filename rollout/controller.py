@@ -55,6 +55,8 @@ class Controller:
         self._analysis = Analysis(rollout.spec)
         self._owner = ""
         self._watch: Watch | None = None
+        self._up: Sides | None = None
+        """Who is up, while a tick goes on: it asks several times, and to find out is a look at every replica."""
 
     def tick(self, owner: str, now: float) -> Event:
         """One turn of the loop; the state it left. Raises `Fenced` when somebody else drives this rollout."""
@@ -63,9 +65,13 @@ class Controller:
             raise Fenced(f"{self.rollout.id} is driven by {holder}")
         self._owner = owner
         last = self._store.last(self.rollout.id)
-        if last.state.phase.stepping:
-            last = self._weigh(last, now)
-        self.conform(last.state, now)
+        try:
+            if last.state.phase.stepping:
+                self._up = self._sides()
+                last = self._weigh(last, now)
+            self.conform(last.state, now)
+        finally:
+            self._up = None
         return last
 
     def record(self, after: Event, happening: Happening, now: float) -> Event:
@@ -94,18 +100,28 @@ class Controller:
         """Make the data plane serve what the state asks for, and start a step's counts when its routes are on."""
         if state.phase in _UNROUTED:
             return
-        wanted = routes(self.rollout.spec, state, self._sides(), self.rollout.id)
+        wanted = self._wanted(state)
         if not wanted.stable:
             return  # its replicas are coming back; whatever is served now, nothing better can be
         if self._router.applied() != wanted:
             moved = self._share(state, now, wanted)
-            if not self.unmoved(state):
-                return  # the next rollout may be under way
-            self._router.apply(wanted)
+            if not self._router.apply(wanted, lambda: self._still(state, wanted)):
+                return  # the next rollout may be under way; or replicas came and went, and the next tick sees them
             if moved:
                 self._store.save_progress(self.rollout.id, moved.on(now, self._later(now)))
         if state.phase.stepping:
             self._begin(state, self._later(now), wanted)
+
+    def _still(self, state: State, wanted: Routes) -> bool:
+        """Looked at anew: to get here takes a moment."""
+        self._up = None
+        return self.unmoved(state) and self._wanted(state) == wanted
+
+    def _wanted(self, state: State) -> Routes:
+        return routes(self.rollout.spec, state, self._seen_up(), self.rollout.id)
+
+    def _seen_up(self) -> Sides:
+        return self._sides() if self._up is None else self._up
 
     def _later(self, now: float) -> float:
         """When something that was begun at `now` was done."""
@@ -138,7 +154,7 @@ class Controller:
 
     def _remembered(self, first: Progress, wanted: Routes) -> Progress:
         """Of a step whose progress was lost: how its users were split until now, from the log."""
-        spec, sides, began = self.rollout.spec, self._sides(), first.at
+        spec, sides, began = self.rollout.spec, self._seen_up(), first.at
         for event in self._store.events(self.rollout.id):
             if event.state.phase.stepping and spec.judged(event.state.step) == first.index:
                 began = min(began, event.at)
@@ -206,14 +222,14 @@ class Controller:
     def _watched(self, progress: Progress, now: float, seen: Counts) -> Watch:
         """With this tick. Whoever takes over goes on from the last look."""
         last = self._watch if self._watch and self._watch.index == progress.index else watch(progress)
-        up = [name for name, servers in self._sides().items() if servers]
+        up = [name for name, servers in self._seen_up().items() if servers]
         spec = self.rollout.spec
         self._watch = last.ticked(now, seen, spec.steps[progress.index], up, spec.traffic.failover.deadline)
         return self._watch
 
     def _alive(self, verdict: Verdict) -> Verdict:
         """Old counts promote nothing dead."""
-        sides = self._sides()
+        sides = self._seen_up()
         if verdict.ahead and not sides.get(verdict.ahead):
             verdict = replace(verdict, ahead="")
         waits = bool(verdict.others) and verdict.outcome is not Outcome.PASS  # the others may be up
@@ -226,4 +242,4 @@ class Controller:
         return reduce(self._analysis.look, self._store.looks(self.rollout.id), self._analysis.begin())
 
     def _servers(self) -> tuple[str, ...]:
-        return tuple(sorted(str(endpoint) for side in self._sides().values() for endpoint in side))
+        return tuple(sorted(str(endpoint) for side in self._seen_up().values() for endpoint in side))

@@ -19,6 +19,10 @@ from lockgate.rollout.errors import StoreDown, Unreadable
 from lockgate.rollout.tables import METADATA, rollouts
 
 _TRIES = 20
+_PAGES = 512
+"""KiB of pages that each connection to SQLite keeps: a tick reads the last rows of a log that grows for days, and of
+SQLite's own 2 MiB every one would be filled with what nobody reads again.
+"""
 RECOVERY = "docs/recovery.md says what to do"
 _REMEDIES = (
     ("disk is full", "Make room on its disk: what could not be written is tried again"),
@@ -110,3 +114,4 @@ def _pragmas(connection: Any, _record: Any) -> None:
     with suppress(sqlite3.OperationalError):  # locked: somebody else is switching; the file remembers it
         connection.execute("pragma journal_mode=wal")
     connection.execute("pragma foreign_keys=on")
+    connection.execute(f"pragma cache_size=-{_PAGES}")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, Select, bindparam, select
 
 from lockgate.rollout.database import RECOVERY
 from lockgate.rollout.errors import Unreadable
@@ -46,6 +46,18 @@ def event_at(db: Connection, rollout_id: str, number: int) -> Event:
         return event_of(db.execute(query).mappings().one())
     except ValueError as odd:
         raise unreadable(f"event {number} of {rollout_id}", odd) from odd
+
+
+_LAST = select(events).where(events.c.rollout == bindparam("rollout")).order_by(events.c.sequence.desc()).limit(1)
+"""Asked in every tick, and so made once."""
+
+
+def last_of(db: Connection, rollout_id: str) -> Event | None:
+    """Its last event; None where there is none, or it cannot be read."""
+    with suppress(ValueError):
+        row = db.execute(_LAST, {"rollout": rollout_id}).mappings().first()
+        return event_of(row) if row else None
+    return None
 
 
 def rollouts_of(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 import psutil
 
@@ -45,15 +44,22 @@ def protect(pid: int) -> None:
 
 def _rank(pids: Iterable[int], value: int) -> None:
     for pid in pids:
-        with contextlib.suppress(OSError):  # it has ended, or this is no Linux
-            Path(f"/proc/{pid}/oom_score_adj").write_text(str(value), encoding="ascii")
+        # It may have ended, or this is no Linux.
+        with contextlib.suppress(OSError), open(_score(pid), "w", encoding="ascii") as score:  # noqa: PTH123 - see `_score`
+            score.write(str(value))
 
 
 def _rank_of(pid: int | str) -> int | None:
     try:
-        return int(Path(f"/proc/{pid}/oom_score_adj").read_text(encoding="ascii"))
+        with open(_score(pid), encoding="ascii") as score:  # noqa: PTH123 - see `_score`
+            return int(score.read())
     except (OSError, ValueError):
         return None
+
+
+def _score(pid: int | str) -> str:
+    """No `Path`: its parts are interned, and this is asked every second for months."""
+    return f"/proc/{pid}/oom_score_adj"
 
 
 def _resident(process: psutil.Process) -> int:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import psutil
@@ -52,6 +53,7 @@ def serve(tag: str, port: int, folder: Path, log: Path, about: Mapping[str, str]
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    _collect()
     _OUR_CHILDREN.append(child)
     return psutil.Process(child.pid)
 
@@ -68,11 +70,34 @@ def free_port(taken: Collection[int]) -> int:
 
 def runs(pid: int, created: float) -> bool:
     """Whether this very process lives: a process id alone may have been given to another since."""
+    state, started = _stat(pid)
     try:
-        process = psutil.Process(pid)
-        return abs(process.create_time() - created) < 1 and _alive(process)
-    except psutil.Error:
+        return state not in ("", "Z", "X") and started == _known(pid, created)
+    except psutil.NoSuchProcess:
         return False
+
+
+@lru_cache(maxsize=256)
+def _known(pid: int, created: float) -> str:
+    """When that one started, as `_stat` tells it. Raises where the number is another's by now.
+
+    Which is not kept: while the clock is being set, a process may seem to be of another time.
+    """
+    process = psutil.Process(pid)
+    started = _stat(pid)[1]
+    if not started or abs(process.create_time() - created) >= 1 or not process.is_running():
+        raise psutil.NoSuchProcess(pid)
+    return started
+
+
+def _stat(pid: int) -> tuple[str, str]:
+    """The state of a process, and when it started: one reading of what psutil reads several times. Linux only."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - asked every second, see `Records.get`
+            fields = file.read().rpartition(b")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):  # it has ended; of anything else nothing follows
+        return "", ""
+    return fields[0].decode(), fields[19].decode()
 
 
 def of(replicas: Collection[str]) -> list[psutil.Process]:
@@ -111,8 +136,14 @@ def end(replicas: Collection[str], grace: float) -> None:
         _await(left, grace)
         if not left:
             break
-    for child in _OUR_CHILDREN:
-        child.poll()
+    _collect()
+
+
+def _collect() -> None:
+    """Those that have ended, whoever ended them. Several threads may do it at once."""
+    for child in [child for child in _OUR_CHILDREN if child.poll() is not None]:
+        with contextlib.suppress(ValueError):
+            _OUR_CHILDREN.remove(child)
 
 
 def _await(processes: Sequence[psutil.Process], seconds: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -50,6 +51,8 @@ class Records:
         self._logs = home / "logs"
         self._seals = home / "seals"
         self._limits = home / "limits"
+        self._read: dict[str, tuple[tuple[int, ...], Record]] = {}
+        """By id: what was read of which file. Each is replaced, never changed."""
         for folder in (self._replicas, self._logs, self._seals, self._limits):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
@@ -115,14 +118,26 @@ class Records:
         shutil.rmtree(self.folder(replica), ignore_errors=True)
 
     def get(self, replica: str) -> Record | None:
+        """Asked every second for months: a path is a string, because parts of a `Path` are interned."""
         try:
-            return Record(**json.loads((self.folder(replica) / "state.json").read_text(encoding="utf-8")))
+            with open(f"{self._replicas}/{replica}/state.json", "rb") as state:  # noqa: PTH123 - see above
+                about = os.fstat(state.fileno())
+                file = about.st_ino, about.st_mtime_ns, about.st_size
+                before, record = self._read.get(replica, (None, None))
+                if record is None or before != file:
+                    record = Record(**json.load(state))
+                    self._read[replica] = file, record
+                return record
         except (OSError, ValueError, TypeError):
+            self._read.pop(replica, None)
             return None
 
     def all(self) -> Iterator[Record]:
-        for folder in sorted(self._replicas.iterdir()):
-            if record := self.get(folder.name):
+        names = sorted(os.listdir(self._replicas))  # noqa: PTH208 - see `get`
+        for gone in self._read.keys() - set(names):
+            self._read.pop(gone, None)
+        for name in names:
+            if record := self.get(name):
                 yield record
 
     def running(self) -> list[Record]:

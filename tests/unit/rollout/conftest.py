@@ -21,6 +21,7 @@ from sqlalchemy.exc import OperationalError
 
 from lockgate.monitoring.measurement import Histogram, Tally
 from lockgate.rollout.errors import RouterDown, SourceDown
+from lockgate.rollout.ports import always
 from lockgate.rollout.spec import RolloutSpec
 from lockgate.rollout.state import Built
 from lockgate.rollout.store import Event, Rollout, Store
@@ -38,11 +39,16 @@ class FakeRouter:
         self.serves = Routes(STABLE)
         self.history: list[Routes] = []
         self.down = False
+        self.meanwhile: Callable[[], object] = tuple
+        """What others do while one waits until it is alone."""
 
-    def apply(self, routes: Routes) -> None:
+    def apply(self, routes: Routes, still: Callable[[], bool] = always) -> bool:
         self._answer()
-        self.serves = routes
-        self.history.append(routes)
+        self.meanwhile()
+        if wanted := still():
+            self.serves = routes
+            self.history.append(routes)
+        return wanted
 
     def applied(self) -> Routes:
         self._answer()

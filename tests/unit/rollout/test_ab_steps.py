@@ -268,11 +268,11 @@ class TestWhenSharesAreOn:
         router, known = drive.plane.router, []
         serve = router.apply
 
-        def apply(routes: Routes) -> None:
+        def apply(routes: Routes, still: Callable[[], bool]) -> bool:
             progress = drive.store.progress(drive.rollout.id)
             assert progress is not None
             known.append((progress.shares[-1][1], routes.weight / WHOLE))
-            serve(routes)
+            return serve(routes, still)
 
         router.apply = apply
         drive.clock = 5.0  # seconds that a tick takes

@@ -305,13 +305,34 @@ class TestTheDataPlaneDiffers:
         drive.until(Phase.PROMOTING)
         assert drive.shares() == SHARES
 
+    def test_who_slept_until_somebody_else_went_on_changes_no_routes(self, drive: Drive) -> None:
+        drive.almost()
+        before, router = drive.plane.router.serves, drive.plane.router
+        router.meanwhile = lambda: drive.say("abort")  # between the record and the routes of a step
+        with pytest.raises(Fenced, match="went on"):
+            drive.tick()
+        assert drive.last.state.phase is Phase.ROLLING_BACK
+        assert router.serves == before
+
+    def test_endpoints_that_have_changed_meanwhile_are_applied_by_the_next_tick(self, drive: Drive) -> None:
+        drive.almost()
+        before, plane = drive.plane.router.serves, drive.plane
+        old, other = dict(plane.sides), (Endpoint("127.0.0.1", 9009),)
+        plane.router.meanwhile = lambda: setattr(plane, "sides", {**old, "stable": other})
+        drive.tick()
+        assert plane.router.serves == before
+        plane.router.meanwhile = tuple
+        drive.tick()
+        assert plane.router.serves.stable == other
+
     def test_a_router_that_refuses_a_step_for_ever_is_rolled_back_at_its_timeout(
         self, drive: Drive, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def apply(routes: Routes) -> None:
+        def apply(routes: Routes, _: object) -> bool:
             if routes.weight:
                 raise RouterRefused("no")
             drive.plane.router.serves = routes
+            return True
 
         monkeypatch.setattr(drive.plane.router, "apply", apply)
         drive.almost()

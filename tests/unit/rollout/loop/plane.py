@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from lockgate.monitoring.measurement import Arm, Arrivals, Group, Histogram, Tally
 from lockgate.rollout.errors import RouterDown, RouterRefused, SourceDown
-from lockgate.rollout.ports import Observed, Observer, Span, Users
+from lockgate.rollout.ports import Observed, Observer, Span, Users, always
 from lockgate.rollout.state import Drifted
 from lockgate.rollout.words import WHOLE, Counts, Endpoint, Routes
 from lockgate.services.errors import NotReady
@@ -70,10 +70,10 @@ class DataPlane:
             raise RouterDown("Envoy ended at its start")
         self.fake.down = False
 
-    def apply(self, routes: Routes) -> None:
+    def apply(self, routes: Routes, still: Callable[[], bool] = always) -> bool:
         if self.refuses and routes.candidate:
             raise RouterRefused("no")
-        self.fake.apply(routes)
+        return bool(self.fake.apply(routes, still))
 
     def applied(self) -> Routes:
         found: Routes = self.fake.applied()

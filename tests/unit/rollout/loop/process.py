@@ -31,6 +31,8 @@ class Process:
         self.result: object = None
         self.points: int | None = None
         """How many it may still pass before it is frozen."""
+        self.alone = False
+        """In the router's lock: one that is frozen there holds everybody up, so that nothing happens meanwhile."""
         self._hub = getcurrent()
         self._main = greenlet(self._body(lambda: main(self)))
         self._threads: list[Thread] = []
@@ -63,7 +65,7 @@ class Process:
     def reach(self, point: str) -> None:
         if self.dead:
             raise Killed
-        if self.points is None:
+        if self.points is None or self.alone:
             return
         self.points -= 1
         if self.points < 0:

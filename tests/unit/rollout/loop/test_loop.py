@@ -19,7 +19,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from lockgate.rollout.words import Phase
 
-IN_CI = 16
+IN_CI = 22
 EXAMPLES = int(os.environ.get("LOCKGATE_LOOP_EXAMPLES", IN_CI))
 HERE = "unit/rollout/loop"
 

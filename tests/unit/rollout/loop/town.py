@@ -6,6 +6,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -173,8 +174,6 @@ class Town:
 class Spy:
     """Sees every call, and what the log said at that moment and at the process's call before."""
 
-    EFFECTS = ("router.apply", "registry.assign")
-
     def __init__(self, town: Town) -> None:
         self._town = town
         self.believed: dict[Any, tuple[str, int]] = {}
@@ -187,7 +186,9 @@ class Spy:
         there = self._town.sequence()
         if self._town.full and what.startswith("store."):
             raise StoreDown("the store does not answer: database or disk is full")
-        if what in self.EFFECTS and process in self.believed:
+        if what == "router.apply":
+            return self._applied(process, partial(real, *args, **more))
+        if what == "registry.assign" and process in self.believed:
             assert self.believed[process] == self.checked[process], f"{process.name}: {what} on stale knowledge"
             self.done["slipped"] += self.checked[process] != there
         result = real(*args, **more)
@@ -198,3 +199,18 @@ class Spy:
             there = self.believed[process] if what == "store.append" else there
         self.checked[process] = there
         return result
+
+    def _applied(self, process: Any, real: Callable[[], bool]) -> bool:
+        """It asks the store once more when nobody else can apply: what is changed is never stale."""
+        router, process.alone = self._town.router.fake, True
+        before = router.changes
+        try:
+            applied = real()
+        finally:
+            process.alone = False
+        self.done["router.apply"] += 1
+        self.checked[process] = self._town.sequence()
+        self.done["refused as stale"] += not applied
+        if router.changes != before and process in self.believed:
+            assert self.believed[process] == self._town.sequence(), f"{process.name}: stale routes"
+        return applied

@@ -1,0 +1,1 @@
+"""What the control path costs, and how long it takes to act."""
