@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -63,8 +64,16 @@ def artifact(work: Work, into: Path) -> None:
     )
     made = work.compiler.compile(work.open_model(), job, folder)
     whole = {**made, "target": candidate.target, "precision": candidate.precision, "device": options.device}
+    whole["threads"] = options.threads
     whole["fingerprint"] = fingerprint.of(whole)
     (folder / MANIFEST).write_text(json.dumps(whole, indent=1), encoding="utf-8")
+
+
+def widened(folder: Path, threads: int, into: Path) -> None:
+    """The artifact in `folder` as another one in `into/artifact`: the same files, to be served with more threads."""
+    found = Path(shutil.copytree(folder, into / "artifact"))
+    whole = {**manifest(folder), "threads": threads}
+    (found / MANIFEST).write_text(json.dumps(whole, indent=1), encoding="utf-8")
 
 
 def manifest(folder: Path) -> dict[str, Any]:

@@ -90,6 +90,10 @@ class Race:
         ratios = self._ratios(candidate, leader, self._shared([candidate, leader]))
         return statistics.median(ratios) * self._median(leader) if ratios else self._median(candidate)
 
+    def times(self, candidate: Candidate, other: Candidate) -> list[float]:
+        """How many times as long the candidate takes, in each round that both ran."""
+        return self._ratios(candidate, other, self._shared([candidate, other]))
+
     def timings(self, candidate: Candidate) -> tuple[Timing, ...]:
         found = []
         for batch, slices in sorted(self._all[candidate].slices.items()):

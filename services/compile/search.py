@@ -13,18 +13,20 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from . import built, fingerprint, making, reference
 from . import cache as shelf
-from . import fingerprint, making, reference
-from .apart import call
 from .errors import CompileError, Lost
 from .ports import Compiler
 from .prober import Prober, probe
 from .race import Race, Rounds, predicted
 from .targets import COMPILERS, compiler
+from .widening import settle, widen, worth
 from .words import FULL, About, Artifact, Candidate, Model, Options, Row, Search
 
 Say = Callable[[str], None]
 _ENOUGH = 2
+_WIDENED = 3
+"""Of those who cannot be told apart from the winner, at most so many are tried with more threads."""
 _HOPELESS = 1.25
 """A costly candidate is left out when even the most hopeful prediction is slower than the best by this factor."""
 
@@ -37,7 +39,7 @@ def search(about: About, open_model: Callable[[], Model], options: Options, cach
     """
     began = time.monotonic()
     say("asking the source model for its own answers")
-    answers = _answers(about, open_model, options, cache)
+    answers = built.answers(about, open_model, options, cache)
     about = making.known(about, answers)
     with ExitStack() as processes:
         searching = _Searching(about, open_model, options, cache, answers)
@@ -54,19 +56,6 @@ def _order(candidate: Candidate) -> tuple[int, bool, str]:
     return list(COMPILERS).index(candidate.target), candidate.precision != FULL, candidate.precision
 
 
-def _answers(about: About, open_model: Callable[[], Model], options: Options, cache: Path) -> Path:
-    """The folder with the source's own answers, which every artifact is held against."""
-    name = f"source-{shelf.reference_key(about, options)}"
-    place = cache / name
-    with shelf.workshop(cache, name) as workshop:
-        if shelf.load(place) is None:
-            built, began = workshop / "built", time.monotonic()
-            work = partial(making.answers, open_model, options.tolerance, options.max_batch, built / shelf.ARTIFACT)
-            call(work, workshop, options.limits, making.QUIET)
-            shelf.store(built, place, time.monotonic() - began)
-    return place / shelf.ARTIFACT
-
-
 class _Searching:
     def __init__(
         self, about: About, open_model: Callable[[], Model], options: Options, cache: Path, answers: Path
@@ -77,6 +66,8 @@ class _Searching:
         self._probes: dict[Candidate, Prober] = {}
         self._stacks: dict[Candidate, ExitStack] = {}
         self._hopeless: set[Candidate] = set()
+        self._gains: dict[Candidate, float] = {}
+        self._settled: dict[Candidate, Path] = {}
         plan = Rounds(drop=not options.thorough)
         self._race = Race(self._time, options.objective, plan, self._lost)
 
@@ -118,8 +109,11 @@ class _Searching:
             self._measured(candidate, "slower", reason)
         for candidate in self._race.running:
             self._measured(candidate, "kept", "")
+        for candidate in self._leaders():
+            say(f"trying {candidate} with more threads")
+            self._widen(candidate)
         if best := self._best():
-            self._rows[best] = replace(self._rows[best], outcome="chosen")
+            self._choose(best)
         return [self._rows[c] for c in self._options.candidates]
 
     def found(self, rows: list[Row], seconds: float) -> Search:
@@ -168,25 +162,16 @@ class _Searching:
         return refused if len(refused) == len(there) >= _ENOUGH else []
 
     def _compile(self, candidate: Candidate, maker: Compiler) -> None:
-        name = shelf.key(self._about, candidate, self._options)
-        with shelf.workshop(self._cache, name) as workshop:
-            cached = shelf.load(self._cache / name)
-            if cached is None:
-                began = time.monotonic()
-                work = making.Work(self._open, maker, candidate, self._options, self._answers)
-                there = partial(making.artifact, work, workshop / "built")
-                call(there, workshop, self._options.limits, {**making.QUIET, **maker.environment(self._about)})
-                shelf.store(workshop / "built", self._cache / name, time.monotonic() - began)
-            made = cached or shelf.load(self._cache / name)
-        if made is None:
-            raise Lost(f"its files changed in {self._cache} while it was built")
+        work = making.Work(self._open, maker, candidate, self._options, self._answers)
+        made, cached = built.artifact(self._about, work, self._cache)
         self._rows[candidate] = Row(
             candidate,
             "kept",
             digest=made["digest"],
-            cached=cached is not None,
+            cached=cached,
             compile_seconds=made["seconds"],
-            size=shelf.size_of(self._cache / name / shelf.ARTIFACT),
+            size=shelf.size_of(self._place(candidate)),
+            threads=self._options.threads,
         )
 
     def _probe(self, candidate: Candidate, processes: ExitStack) -> None:
@@ -206,7 +191,7 @@ class _Searching:
         self._rows[candidate] = row = replace(self._rows[candidate], parity=evidence)
         if not evidence.passed:
             self._note(candidate, "refused", evidence.reason)
-        elif reason := self._over_a_limit(row):
+        elif reason := options.objective.exceeded(row.memory, row.load_seconds):
             self._note(candidate, "over a limit", reason)
         else:
             self._probes[candidate] = prober
@@ -231,13 +216,23 @@ class _Searching:
         reason = "; ".join(filter(None, (reason, legacy)))
         self._rows[candidate] = replace(row, outcome=outcome, reason=reason)  # type: ignore[arg-type]
 
-    def _over_a_limit(self, row: Row) -> str:
-        wanted = self._options.objective
-        if wanted.max_memory is not None and row.memory > wanted.max_memory:
-            return f"{row.memory / 2**20:.0f} MiB of memory, {wanted.max_memory / 2**20:.0f} MiB is the limit"
-        if wanted.max_load_time is not None and row.load_seconds > wanted.max_load_time:
-            return f"{row.load_seconds:.1f} s to load, {wanted.max_load_time:g} s is the limit"
-        return ""
+    def _leaders(self) -> list[Candidate]:
+        """Who may win, and may be faster with more threads. Those who fell behind with few are not looked at again."""
+        first = sorted(self._race.running, key=self._race.score)[: _WIDENED if self._by_speed else 0]
+        return [c for c in first if worth(self._rows[c], self._options)]
+
+    def _widen(self, candidate: Candidate) -> None:
+        with TemporaryDirectory(prefix="lockgate-probe-") as folder:
+            start = partial(probe, self._place(candidate), self._answers, Path(folder) / "log", self._options.limits)
+            found = widen(self._rows[candidate], self._probes[candidate], start, self._options)
+            self._rows[candidate], self._gains[candidate] = found
+
+    def _choose(self, candidate: Candidate) -> None:
+        self._rows[candidate] = row = replace(self._rows[candidate], outcome="chosen")
+        if row.threads != self._options.threads:
+            name = shelf.key(self._about, candidate, self._options)
+            self._settled[candidate], digest = settle(self._place(candidate), row.threads, self._cache, name)
+            self._rows[candidate] = replace(row, digest=digest)
 
     def _best(self) -> Candidate | None:
         """Of those who ran to the end; where speed is not what counts, of all that were measured."""
@@ -249,7 +244,7 @@ class _Searching:
         row = self._rows[candidate]
         by = {"memory": float(row.memory), "load_time": row.load_seconds, "size": float(row.size)}
         found = by.get(self._options.objective.minimize)
-        return self._race.score(candidate) if found is None else found
+        return self._race.score(candidate) / self._gains.get(candidate, 1.0) if found is None else found
 
     @property
     def _by_speed(self) -> bool:
@@ -277,4 +272,5 @@ class _Searching:
         return Artifact(place, row.candidate, row.digest, row.parity, making.manifest(place))
 
     def _place(self, candidate: Candidate) -> Path:
-        return self._cache / shelf.key(self._about, candidate, self._options) / shelf.ARTIFACT
+        made = self._cache / shelf.key(self._about, candidate, self._options) / shelf.ARTIFACT
+        return self._settled.get(candidate, made)

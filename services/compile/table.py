@@ -32,6 +32,7 @@ def _values(row: Row) -> dict[str, Any]:
         "memory": row.memory or None,
         "load_seconds": row.load_seconds or None,
         "size": row.size or None,
+        "threads": row.threads,
         "compile_seconds": row.compile_seconds or None,
         "cached": row.cached,
     }
@@ -46,14 +47,18 @@ def _finite(value: float) -> float | None:
 
 
 def cells(search: Search) -> list[list[str]]:
-    """The heading, then a line per candidate: the chosen one, the others by their latency, then who was not timed."""
+    """The heading, then a line per candidate: the chosen one, the others by their latency, then who was not timed.
+
+    Threads have a column where anybody has more than one.
+    """
     batches = sorted({t.batch for row in search.rows for t in row.timings})
     heading = ["candidate", "outcome", *(f"p50 ms, batch {b}" for b in batches), "rows/s", "error", "same label"]
-    heading += ["memory MiB", "load s", "size MB", "compile s", "reason"]
-    return [heading, *(_cells(row, batches) for row in sorted(search.rows, key=_rank))]
+    threads = ["threads"] if any(row.threads > 1 for row in search.rows) else []
+    heading += [*threads, "memory MiB", "load s", "size MB", "compile s", "reason"]
+    return [heading, *(_cells(row, batches, threads=bool(threads)) for row in sorted(search.rows, key=_rank))]
 
 
-def _cells(row: Row, batches: Sequence[int]) -> list[str]:
+def _cells(row: Row, batches: Sequence[int], *, threads: bool) -> list[str]:
     by_batch = {t.batch: t for t in row.timings}
     most = max((t.rows_per_second for t in row.timings), default=0.0)
     return [
@@ -63,6 +68,7 @@ def _cells(row: Row, batches: Sequence[int]) -> list[str]:
         _number(most) if most else _EMPTY,
         f"{row.parity.max_abs_error:.1e}" if row.parity else _EMPTY,
         f"{row.parity.agreement:.2%}" if row.parity else _EMPTY,
+        *([str(row.threads) if row.timings else _EMPTY] if threads else []),
         f"{row.memory / _MIB:.0f}" if row.memory else _EMPTY,
         f"{row.load_seconds:.1f}" if row.load_seconds else _EMPTY,
         f"{row.size / 1e6:.1f}" if row.size else _EMPTY,

@@ -99,6 +99,14 @@ class Objective:
     max_load_time: float | None = None
     """Seconds from the start of a fresh process to its first answer."""
 
+    def exceeded(self, memory: int, load_seconds: float) -> str:
+        """Which of the constraints, or nothing."""
+        if self.max_memory is not None and memory > self.max_memory:
+            return f"{memory / 2**20:.0f} MiB of memory, {self.max_memory / 2**20:.0f} MiB is the limit"
+        if self.max_load_time is not None and load_seconds > self.max_load_time:
+            return f"{load_seconds:.1f} s to load, {self.max_load_time:g} s is the limit"
+        return ""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -118,7 +126,9 @@ class Options:
     max_batch: int = 64
     """Largest batch that the service makes; parity is tried there."""
     threads: int = 1
-    """Of the engine in one replica."""
+    """Of the engine's call in one replica."""
+    most_threads: int = 1
+    """More than `threads`: the winner is also tried with twice as many, again and again, up to these."""
     thorough: bool = False
     """Compile everything and measure it to the end, also what cannot win."""
     also_measure: tuple[int, ...] = ()
@@ -207,6 +217,8 @@ class Row:
     """From the start of a fresh process to its first answer."""
     size: int = 0
     """Bytes of the artifact's files."""
+    threads: int = 1
+    """Of a call, with which it was proven and measured."""
 
 
 @dataclass(frozen=True, slots=True)

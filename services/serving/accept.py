@@ -1,9 +1,11 @@
-"""Which of the forms of an answer a client accepts."""
+"""Which of the forms of an answer a client accepts, and whether its body is as it is."""
 
 from __future__ import annotations
 
 import functools
 from typing import Literal
+
+from .refusals import BadRequest
 
 Form = Literal["json", "npy"]
 
@@ -11,6 +13,13 @@ _TYPES: dict[Form, tuple[str, ...]] = {
     "json": ("application/json", "text/json"),
     "npy": ("application/x-npy", "application/x-numpy"),
 }
+
+
+def whole(encoding: bytes) -> None:
+    """Raises `BadRequest` where the body is compressed."""
+    if encoding.lower() not in (b"", b"identity"):
+        kind = encoding[:40].decode("latin-1")
+        raise BadRequest(f"content encoding {kind!r} is not read; send the body as it is", 415)
 
 
 @functools.lru_cache(256)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,24 @@ _COMPRESSION = 3
 """Slot of a record batch's table in Arrow's flatbuffers; a message's header is in slot 2, a dictionary's batch in 1."""
 _ROOM = 16 * 2**20
 """Bytes that any stream may say, however short it is: a word of a dictionary, or a buffer, may be there many times."""
+_FLOATS = {"halffloat": "float16", "float": "float32", "double": "float64"}
+"""Arrow's names of them; of integers they are numpy's."""
+
+
+_is_here = False
+
+
+def told(content_type: str) -> bool:
+    """Whether the body should be an Arrow stream."""
+    return "arrow" in (kind := content_type.lower()) and kind.partition(";")[0].strip() in TYPES
+
+
+async def here() -> None:
+    """Import pyarrow, beside the event loop: the quarter of a second is only the first Arrow request's."""
+    global _is_here  # noqa: PLW0603 - `sys.modules` has it also while it is half imported
+    if not _is_here:
+        await asyncio.to_thread(import_module, "pyarrow.compute")
+        _is_here = True
 
 
 def columns(body: bytes, fields: Sequence[Field], most: int) -> dict[str, Any]:
@@ -146,9 +166,39 @@ def _values(column: Any, name: str, size: int) -> Any:
         column = column.dictionary_decode()
     if pa.types.is_nested(column.type):
         return _tensor(column, name, size)
-    if column.null_count and not pa.types.is_temporal(column.type):  # whose null is NaT
-        return column.to_pylist()
-    return column.to_numpy(zero_copy_only=False)
+    if pa.types.is_temporal(column.type):
+        return _times(column)
+    return column.to_pylist() if column.null_count or _text(column.type) else _array(column)
+
+
+def _array(column: Any) -> Array:
+    """Numbers and booleans. Not by `to_numpy`, which imports pandas: half a second, in which nobody is answered."""
+    import pyarrow as pa
+
+    if pa.types.is_boolean(column.type):
+        return _array(column.cast(pa.uint8())).view(bool)
+    name = str(column.type)
+    return _raw(column, np.dtype(_FLOATS.get(name, name)))
+
+
+def _raw(column: Any, dtype: np.dtype[Any]) -> Array:
+    """What the buffer holds, also where a value is null; read only."""
+    values = column.buffers()[1]
+    if values is None or not len(column):
+        return np.empty(0, dtype)
+    return np.frombuffer(values, dtype, len(column), column.offset * dtype.itemsize)
+
+
+def _times(column: Any) -> Array:
+    """In their own unit; null is NaT."""
+    import pyarrow as pa
+
+    days = pa.types.is_date32(column.type)
+    unit = "D" if days else getattr(column.type, "unit", "ms")
+    found = _raw(column, np.dtype("int32" if days else "int64")).astype(f"datetime64[{unit}]")
+    if column.null_count:
+        found[_array(column.is_null())] = np.datetime64("NaT")
+    return found
 
 
 def _words(column: Any) -> list[Any]:
@@ -172,8 +222,15 @@ def _tensor(column: Any, name: str, size: int) -> Array:
         raise BadRequest(f"input {name!r} holds null in a list")
     if not held(shape, size):
         raise BadRequest(f"the body is no Arrow stream: input {name!r} has more values than it has bits", 400)
-    found: Array = column.to_numpy(zero_copy_only=False)
-    return found.reshape(shape)
+    return _leaves(column).reshape(shape)
+
+
+def _leaves(column: Any) -> Array:
+    import pyarrow as pa
+
+    if pa.types.is_temporal(column.type):
+        return _times(column)
+    return np.array(column.to_pylist(), object) if _text(column.type) else _array(column)
 
 
 def _width(column: Any, name: str) -> int:
@@ -182,7 +239,7 @@ def _width(column: Any, name: str) -> int:
 
     if pa.types.is_fixed_size_list(column.type):
         return int(column.type.list_size)
-    lengths = np.unique(np.diff(column.offsets.to_numpy()))
+    lengths = np.unique(np.diff(_array(column.offsets)))
     if len(lengths) > 1:
         raise BadRequest(f"input {name!r} is ragged: its rows differ in length")
     return int(lengths[0]) if len(lengths) else 0

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from queue import SimpleQueue
 
 import numpy as np
 
 from .refusals import Overloaded
 from .schema import Arrays
+from .sizes import Sizes
 
 Run = Callable[[Arrays], Arrays]
 _MANY = 0.2
@@ -31,16 +35,21 @@ class Batcher:
     A request never fails for its batch mates: each was validated before, and when the engine still raises, halves of
     that batch run again until the culprits are alone. Where every fifth was a culprit, the next batch runs one by one:
     a client that sends nothing else costs what it would cost without batches, and no more.
+
+    One thread calls the engine, and the event loop and it hand batches to each other as they are: an executor and its
+    futures took as long as a small model.
     """
 
     def __init__(self, run: Run, *, max_batch: int, max_wait: float, max_queue: int) -> None:
         self._run, self._max_batch, self._wait, self._max_queue = run, max_batch, max_wait, max_queue
         self._queue: deque[_Waiting] = deque()
         self._rows = 0
-        self._busy = False
+        self._busy = self._closed = False
         self._culprits = 0.0
         self._timer: asyncio.TimerHandle | None = None
-        self._engine = ThreadPoolExecutor(1, thread_name_prefix="engine")
+        self._sizes = Sizes(max_batch)
+        self._calls: SimpleQueue[_Call | None] = SimpleQueue()
+        self._engine: threading.Thread | None = None
         self.observe: Callable[[int], None] = lambda _rows: None
 
     def submit(self, x: Arrays, rows: int) -> asyncio.Future[Arrays]:
@@ -58,10 +67,14 @@ class Batcher:
         return waiting.answer
 
     def close(self) -> None:
-        self._engine.shutdown(wait=False, cancel_futures=True)
+        """Who waits, or comes later, is refused; the call that runs is answered."""
+        self._closed, self._wait = True, 0.0
+        self._calls.put(None)
+        with suppress(IndexError, RuntimeError):  # nobody waits, or their loop is closed
+            self._queue[0].answer.get_loop().call_soon_threadsafe(self._refuse)
 
     def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
-        full = self._rows >= self._max_batch
+        full = self._rows >= self._sizes.most()
         if self._timer is None and self._wait and not full:
             self._timer = loop.call_later(self._wait, self._go, loop)
         elif full or not self._wait:
@@ -72,16 +85,30 @@ class Batcher:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._closed:
+            self._refuse()
+            return
         batch = self._take()
         self._busy = bool(batch)
         if batch:
-            call = self._engine.submit(self._call, batch)
-            call.add_done_callback(lambda done: _threadsafe(loop, self._done, loop, batch, done))
+            if self._engine is None:
+                self._engine = threading.Thread(target=self._work, name="engine", daemon=True)
+                self._engine.start()
+            self._calls.put((loop, batch))
+
+    def _refuse(self) -> None:
+        self._busy = False
+        while self._queue:
+            waiting = self._queue.popleft()
+            self._rows -= waiting.rows
+            if not waiting.answer.done():
+                waiting.answer.set_exception(Overloaded("this replica stops; send the request again"))
+                waiting.answer.exception()  # where nobody waits any more, asyncio would log it
 
     def _take(self) -> list[_Waiting]:
         batch: list[_Waiting] = []
-        rows = 0
-        while self._queue and (not batch or rows + self._queue[0].rows <= self._max_batch):
+        rows, most = 0, self._sizes.most()
+        while self._queue and (not batch or rows + self._queue[0].rows <= most):
             waiting = self._queue.popleft()
             self._rows -= waiting.rows
             if not waiting.answer.done():  # its caller timed out or went away
@@ -94,8 +121,27 @@ class Batcher:
         self._queue = deque(waiting for waiting in self._queue if not waiting.answer.done())
         self._rows = sum(waiting.rows for waiting in self._queue)
 
+    def _work(self) -> None:
+        """The engine's thread. Nothing ends it but `close`: those who wait would wait for ever."""
+        while (call := self._calls.get()) is not None:
+            loop, batch = call
+            apart = self._apart(batch)
+            started = time.perf_counter()
+            try:
+                answers = self._call(batch)
+            except BaseException as odd:  # noqa: BLE001
+                answers = [RuntimeError(f"the batch failed: {type(odd).__name__}")] * len(batch)
+            seconds = 0.0 if apart else time.perf_counter() - started
+            with suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(self._done, loop, batch, answers, seconds)
+            del call, batch, answers  # or they stay until the next call
+
+    def _apart(self, batch: list[_Waiting]) -> bool:
+        """Whether it runs one by one."""
+        return len(batch) > 1 and self._culprits > _MANY
+
     def _call(self, batch: list[_Waiting]) -> list[Arrays | Exception]:
-        if len(batch) > 1 and self._culprits > _MANY:
+        if self._apart(batch):
             answers = [answer for waiting in batch for answer in self._answers([waiting])]
         else:
             answers = self._answers(batch)
@@ -128,10 +174,14 @@ class Batcher:
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _done(
-        self, loop: asyncio.AbstractEventLoop, batch: list[_Waiting], call: Future[list[Arrays | Exception]]
+        self, loop: asyncio.AbstractEventLoop, batch: list[_Waiting], answers: list[Arrays | Exception], seconds: float
     ) -> None:
-        self.observe(sum(w.rows for w in batch))
-        for waiting, answer in zip(batch, call.result(), strict=True):
+        """`seconds`: of one call for all of them; 0 where they ran one by one, which says nothing of batches."""
+        rows = sum(w.rows for w in batch)
+        self.observe(rows)
+        if seconds and rows <= self._max_batch and not any(isinstance(answer, Exception) for answer in answers):
+            self._sizes.learn(rows, seconds)
+        for waiting, answer in zip(batch, answers, strict=True):
             if waiting.answer.done():
                 continue
             if isinstance(answer, Exception):
@@ -142,9 +192,7 @@ class Batcher:
         self._go(loop)
 
 
-def _threadsafe(loop: asyncio.AbstractEventLoop, call: Callable[..., None], *args: object) -> None:
-    if not loop.is_closed():
-        loop.call_soon_threadsafe(call, *args)
+_Call = tuple[asyncio.AbstractEventLoop, list[_Waiting]]
 
 
 def _split(together: Arrays, sizes: list[int]) -> list[Arrays | Exception]:

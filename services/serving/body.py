@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import uuid
+import os
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +19,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 LONGEST_ID, LONGEST_UNIT = 128, 1024
-_PLAIN = {b"accept": "accept", b"content-encoding": "encoding", b"x-lockgate-shadow": "shadow"}
+_PLAIN = ((b"accept", "accept"), (b"content-encoding", "encoding"), (b"x-lockgate-shadow", "shadow"))
 AT_ONCE = 8
 """Bodies of the largest size that may be half there."""
 LINGER = 5.0
@@ -49,24 +49,23 @@ class Head:
 
 def head(scope: Scope, sticky: bytes = b"") -> Head:
     """`sticky`: the header, in lower case, whose value is the request's `unit`; all values, where there are several."""
+    headers = scope["headers"]
+    given = dict(headers)  # of what is there twice, the last
     found = Head()
-    users: list[bytes] = []
-    for key, value in scope["headers"]:
-        if key in _PLAIN:
-            setattr(found, _PLAIN[key], value)
-        elif key == b"content-type":
-            found.content_type = value.decode("latin-1")
-        elif key == b"x-request-id":
-            found.id = value if len(value) <= LONGEST_ID else _short(value, LONGEST_ID)
-        elif key == b"content-length" and value.isdigit():
-            found.length = int(value)
-        elif key == b"x-lockgate-variant":
-            found.variant = value[:LONGEST_ID]
-        if key == sticky:  # which may be one of those above
-            users.append(value)
-    found.id = found.id or uuid.uuid4().hex.encode()
-    if users:
-        found.unit = _unit(users, found.id)
+    for key, name in _PLAIN:
+        if key in given:
+            setattr(found, name, given[key])
+    if kind := given.get(b"content-type"):
+        found.content_type = kind.decode("latin-1")
+    length = given.get(b"content-length", b"")
+    if length.isdigit():
+        found.length = int(length)
+    known = given.get(b"x-request-id") or os.urandom(16).hex().encode()
+    found.id = known if len(known) <= LONGEST_ID else _short(known, LONGEST_ID)
+    if b"x-lockgate-variant" in given:
+        found.variant = given[b"x-lockgate-variant"][:LONGEST_ID]
+    if sticky in given:  # which may be one of those above
+        found.unit = _unit([value for key, value in headers if key == sticky], found.id)
     return found
 
 

@@ -2,7 +2,7 @@
 
 BentoML has a hook of its own, `bentoml.monitor`. It was measured at 118 us for 4 columns, all of it on the event loop,
 it does not know `x-request-id`, by which the answers of two variants are joined, and two monitors of one process mix
-their rows. Ours appends one tuple to a queue; a thread writes Arrow once a second. See docs/capture.md.
+their rows. Ours appends one tuple to a queue; a thread writes Arrow every two seconds. See docs/capture.md.
 """
 
 from __future__ import annotations

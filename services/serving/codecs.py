@@ -31,8 +31,11 @@ _NPY_HEADERS: dict[bytes, Callable[[io.BytesIO], Any]] = {
 }
 
 
-def json_object(body: bytes) -> dict[str, Any]:
-    """Raises `BadRequest` also where an object names a key twice: which value is meant, nobody can know."""
+def json_object(body: bytes, usual: Callable[[dict[str, Any]], int] | None = None) -> dict[str, Any]:
+    """Raises `BadRequest` also where an object names a key twice: which value is meant, nobody can know.
+
+    `usual` counts the names of a request of another form than ours.
+    """
     try:
         found = _parsed(body)
     except orjson.JSONDecodeError as bad:
@@ -41,7 +44,7 @@ def json_object(body: bytes) -> dict[str, Any]:
         raise BadRequest(f"the body is no JSON: {hint}", 400) from None
     if not isinstance(found, dict):
         raise BadRequest("the body must be a JSON object", 400)
-    if body.count(b":") != _usual(found) and _colons(body) != _names(found):
+    if body.count(b":") != (usual or _usual)(found) and _colons(body) != _names(found):
         raise BadRequest("an object in the body names a key twice; name each once", 400)
     return found
 
@@ -132,7 +135,17 @@ def to_json(about: Mapping[str, str], outputs: Mapping[str, Array]) -> bytes:
 
 def _plain(value: Array) -> Any:
     """What orjson writes by itself: contiguous numbers; strings and objects go as lists."""
+    if value.dtype.kind == "M" and np.isnat(value).any():
+        return times(value).tolist()
     return value.tolist() if value.dtype.kind in "OUS" else np.ascontiguousarray(value)
+
+
+def times(value: Array) -> Array:
+    """Texts; None for NaT, of which orjson makes a time of the year 1677."""
+    texts = orjson.loads(orjson.dumps(np.ascontiguousarray(value).ravel(), option=orjson.OPT_SERIALIZE_NUMPY))
+    found = np.array(texts, object).reshape(value.shape)
+    found[np.isnat(value)] = None
+    return found
 
 
 def not_npy(outputs: Mapping[str, Array]) -> str:

@@ -5,30 +5,32 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-import traceback
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
-import numpy as np
 import orjson
 
-from . import codecs
-from .accept import Form, forms
+from . import arrow, codecs, v2
+from .accept import Form, forms, whole
 from .batcher import Batcher, Run
 from .body import Bodies, ClientGone, Head, Message, Receive, Scope, Send, drain, head
 from .capture import Capture
+from .guards import contained, finite, places
 from .metrics import Metrics
 from .openapi import document, example_of
+from .paths import PREDICT
 from .refusals import BadAnswer, BadRequest, Refusal, TooSlow, WrongMethod
 from .schema import Arrays, Schema
 
 log = logging.getLogger("bentoml.lockgate")
 
 CLIENT_GONE = 499
-_INNERMOST = 5
 _TOO_SLOW = 408
+_PREDICT = PREDICT.encode()
 _JSON = b"application/json"
 _NPY = b"application/x-npy"
+Reply = tuple[int, bytes, bytes]
+"""Status, header lines, body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,8 @@ class About:
     spec_hash: str
     bento: str
     replica: str
+    threads: int = 1
+    """Of an engine's call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,23 +67,26 @@ class Counter(Protocol):
     def answered(self, code: int, seconds: float) -> None: ...
     def inferred(self, rows: int, seconds: float) -> None: ...
     def batch(self, rows: int) -> None: ...
+    def tell(self) -> None: ...
 
 
 class Core:
     """Owns the engine while the service runs."""
 
     def __init__(self, run: Run, schema: Schema, about: About, limits: Limits, metrics: Metrics | Counter) -> None:
-        run = _contained(run)
+        run = contained(run)
         self._run, self._schema, self._limits, self._metrics = run, schema, limits, metrics
         self._bodies = Bodies(limits.max_body, limits.timeout)
         self._batcher = Batcher(run, max_batch=limits.max_batch, max_wait=limits.max_wait, max_queue=limits.max_queue)
         self._batcher.observe = metrics.batch
         self.capture: Capture | None = None
         """Keeps what is answered; None keeps nothing."""
+        self.v2 = v2.V2(schema, (about.model, about.bento), about.version, about.target)
         self.info = orjson.dumps(asdict(about))
-        self._docs = document(schema, about.model, about.version), b""
+        self._docs = document(schema, (about.model, about.version)), b""
         self._named = {"model": about.model, "version": about.version}
         self._headers = [(b"x-lockgate-version", _latin(about.version)), (b"x-lockgate-digest", _latin(about.digest))]
+        self._lines = b"".join(b"%b: %b\r\n" % header for header in self._headers)
 
     @property
     def docs(self) -> bytes:
@@ -88,46 +95,81 @@ class Core:
         return with_example if with_example and self._may_tell else plain
 
     def show(self, rows: Arrays) -> None:
-        """Let the document have an example: the first of these rows, which its author logged with the model."""
+        """Let the document have an example: the first of these rows, which its author logged with the model.
+
+        What the engine answers for it tells clients of v2 the model's outputs.
+        """
+        self.v2.learn(self._run({name: value[:1] for name, value in rows.items()}))
+        names, outputs = (self._named["model"], self._named["version"]), self.v2.outputs
         example = example_of(self._schema, rows)
-        self._docs = self._docs[0], document(self._schema, self._named["model"], self._named["version"], example)
+        plain = document(self._schema, names, None, outputs)
+        self._docs = plain, document(self._schema, names, example, outputs)
 
     @property
     def _may_tell(self) -> bool:
         return self.capture is None or not self.capture.redacts
 
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def handle(self, scope: Scope, receive: Receive, send: Send, form: v2.Form | None = None) -> None:
+        """`form`: how the request is written, where it is not as `/predict` takes it."""
         started = time.perf_counter()
         request = head(scope, self.capture.sticky if self.capture else b"")
         try:
-            kind, answer = await self._answer(request, receive)
+            kind, answer = await self._answer(request, receive, form)
         except ClientGone:
             self._answered(request, CLIENT_GONE, started)
-            return
-        except Refusal as refusal:
+        except Exception as failed:  # noqa: BLE001 - a model raises anything
+            refusal = self._refusal(failed, request)
             self._answered(request, refusal.status, started)
             await self.refuse(send, refusal, request.id, receive)
-            return
+        else:
+            self._answered(request, 200, started)
+            await self.respond(send, 200, kind, answer, request.id)
+
+    @property
+    def prompt(self) -> bool:
+        """Whether the engine is so fast that `at_once` answers some requests."""
+        return self._limits.inline_rows > 0
+
+    def at_once(self, scope: Scope, body: bytes, url: bytes = _PREDICT) -> Reply | None:
+        """What `handle` would answer, where nothing has to be waited for; else None, and nothing was done."""
+        started = time.perf_counter()
+        form = None if url == _PREDICT else self.v2.form(url, scope)
+        if form is None and url != _PREDICT:
+            return None
+        request = head(scope, self.capture.sticky if self.capture else b"")
+        most = self._limits.max_body
+        if len(body) > most or request.length > most or (form is None and arrow.told(request.content_type)):
+            return None
+        try:
+            wanted, x = self._read(request, body, form)
+            if (rows := len(next(iter(x.values())))) > self._limits.inline_rows:
+                return None
+            if self.capture is not None:
+                self.capture.inputs(request, x, rows)
+            began = time.perf_counter()
+            request.outputs = outputs = self._checked(self._run(x), rows, began)
+            status, (kind, answer) = 200, form.encode(outputs) if form else self._encoded(wanted, outputs)
         except Exception as failed:  # noqa: BLE001 - a model raises anything
-            self._log(failed, request)
-            self._answered(request, BadAnswer.status, started)
-            await self.refuse(
-                send, BadAnswer("the model failed on this request; the replica's log says why"), request.id
-            )
-            return
-        self._answered(request, 200, started)
-        await self.respond(send, 200, kind, answer, request.id)
+            refusal = self._refusal(failed, request)
+            status, kind, answer = refusal.status, _JSON, _said(refusal, request.id)
+        self._answered(request, status, started)
+        written = b"content-type: %b\r\ncontent-length: %d\r\nx-request-id: %b\r\n%b"
+        return status, written % (kind, len(answer), request.id, self._lines + (form.line if form else b"")), answer
 
     async def infer(self, x: Arrays, rows: int, receive: Receive | None = None) -> Arrays:
         """The engine's outputs for these rows. Raises a `Refusal`, `ClientGone`, or what the engine raises."""
         started = time.perf_counter()
-        if rows <= self._limits.inline_rows:
-            found = self._run(x)
-        else:
-            found = await self._queued(x, rows, receive)
-        _finite(found)
+        inline = rows <= self._limits.inline_rows
+        return self._checked(self._run(x) if inline else await self._queued(x, rows, receive), rows, started)
+
+    def _checked(self, found: Arrays, rows: int, started: float) -> Arrays:
+        finite(found)
         self._metrics.inferred(rows, time.perf_counter() - started)
         return found
+
+    def tell(self) -> None:
+        """Before somebody reads the metrics."""
+        self._metrics.tell()
 
     def close(self) -> None:
         self._batcher.close()
@@ -140,7 +182,7 @@ class Core:
 
     async def refuse(self, send: Send, refusal: Refusal, request_id: bytes, receive: Receive | None = None) -> None:
         """`receive`: where the rest of the body comes from."""
-        answer = orjson.dumps({"error": str(refusal), "request_id": _text(request_id)})
+        answer = _said(refusal, request_id)
         start = self._start(refusal.status, _JSON, answer, request_id)
         if refusal.unread:
             start["headers"].append((b"connection", b"close"))
@@ -162,16 +204,27 @@ class Core:
         ]
         return {"type": "http.response.start", "status": code, "headers": headers}
 
-    async def _answer(self, request: Head, receive: Receive) -> tuple[bytes, bytes]:
-        whole = await self._bodies.read(receive, request.length)
-        wanted = _acceptable(request)
-        x = self._schema.decode(request.content_type, whole)
+    async def _answer(self, request: Head, receive: Receive, form: v2.Form | None) -> tuple[bytes, bytes]:
+        body = await self._bodies.read(receive, request.length)
+        if form is None and arrow.told(request.content_type):
+            await arrow.here()
+        wanted, x = self._read(request, body, form)
         rows, capture = len(next(iter(x.values()))), self.capture
         if capture is not None:
             capture.inputs(request, x, rows)
         request.outputs = outputs = await self.infer(x, rows, receive)
-        odd = codecs.not_npy(outputs)
-        if wanted[0] == "npy" and not odd:
+        return form.encode(outputs) if form else self._encoded(wanted, outputs)
+
+    def _read(self, request: Head, body: bytes, form: v2.Form | None) -> tuple[tuple[Form, ...], Arrays]:
+        """Which forms of an answer are wanted, where `form` does not say it; and the inputs."""
+        if form:
+            return (), form.decode(request, body)
+        return _acceptable(request), self._schema.decode(request.content_type, body)
+
+    def _encoded(self, wanted: tuple[Form, ...], outputs: Arrays) -> tuple[bytes, bytes]:
+        if wanted[0] == "json":
+            return _JSON, codecs.to_json(self._named, outputs)
+        if not (odd := codecs.not_npy(outputs)):
             return _NPY, codecs.to_npy(next(iter(outputs.values())))
         if "json" not in wanted:
             raise BadRequest(f"{odd}; accept application/json", 406)
@@ -183,29 +236,41 @@ class Core:
         if self.capture is not None:
             self.capture.add(request, code, seconds)
 
+    def _refusal(self, failed: Exception, request: Head) -> Refusal:
+        if isinstance(failed, Refusal):
+            return failed
+        self._log(failed, request)
+        return BadAnswer("the model failed on this request; the replica's log says why")
+
     def _log(self, failed: Exception, request: Head) -> None:
         """A model's own words may repeat what it was asked."""
         if self._may_tell:
             log.error("the model failed on request %s", _text(request.id), exc_info=failed)
             return
-        told = f"{type(failed).__name__} at {_places(failed)}; its text is left out, for the spec redacts inputs"
+        told = f"{type(failed).__name__} at {places(failed)}; its text is left out, for the spec redacts inputs"
         log.error("the model failed on request %s: %s", _text(request.id), told)
 
     async def _queued(self, x: Arrays, rows: int, receive: Receive | None) -> Arrays:
         waiting = self._batcher.submit(x, rows)
-        watch = asyncio.ensure_future(_gone(receive, waiting)) if receive else None
+        loop = waiting.get_loop()
+        late = loop.call_later(self._limits.timeout, _too_late, waiting, self._limits.timeout)
+        watch = loop.create_task(_gone(receive, waiting)) if receive else None
         try:
-            async with asyncio.timeout(self._limits.timeout):
-                return await waiting
-        except TimeoutError:
-            raise TooSlow(f"no answer within {self._limits.timeout:g} s") from None
+            return await waiting
         except asyncio.CancelledError:
             if watch and watch.done() and not watch.cancelled():
                 raise ClientGone from None
             raise
         finally:
+            late.cancel()
             if watch:
                 watch.cancel()
+
+
+def _too_late(waiting: asyncio.Future[Arrays], seconds: float) -> None:
+    """Its rows are not computed, where they still wait."""
+    if not waiting.done():
+        waiting.set_exception(TooSlow(f"no answer within {seconds:g} s"))
 
 
 async def _gone(receive: Receive, waiting: asyncio.Future[Arrays]) -> None:
@@ -215,42 +280,15 @@ async def _gone(receive: Receive, waiting: asyncio.Future[Arrays]) -> None:
     waiting.cancel()
 
 
-def _contained(run: Run) -> Run:
-    """A model that exits, or panics in Rust, fails its request: let through, it would end the event loop."""
-
-    def call(x: Arrays) -> Arrays:
-        try:
-            return run(x)
-        except Exception:
-            raise
-        except BaseException as odd:
-            raise RuntimeError(f"the model raised {type(odd).__name__}, which is for ending processes") from odd
-
-    return call
-
-
 def _acceptable(request: Head) -> tuple[Form, ...]:
-    if request.encoding.lower() not in (b"", b"identity"):
-        kind = _text(request.encoding[:40])
-        raise BadRequest(f"content encoding {kind!r} is not read; send the body as it is", 415)
+    whole(request.encoding)
     if not (wanted := forms(request.accept)):
         raise BadRequest("answers are application/json, or application/x-npy where there is one output", 406)
     return wanted
 
 
-def _finite(outputs: Arrays) -> None:
-    """NaN is no prediction. It leaves as an error, so that the gates see it and not the client's arithmetic."""
-    for name, value in outputs.items():
-        if value.dtype.kind == "f" and not np.isfinite(value).all():
-            row = int(np.argwhere(~np.isfinite(value))[0][0])
-            what = "NaN" if np.isnan(value[row]).any() else "infinity"
-            raise BadAnswer(f"the model answered {what} for output {name!r} in row {row}")
-
-
-def _places(failed: Exception) -> str:
-    """The innermost lines of code that it went through."""
-    frames = [(frame.f_code, line) for frame, line in traceback.walk_tb(failed.__traceback__)][-_INNERMOST:]
-    return " > ".join(f"{code.co_filename}:{line} {code.co_name}" for code, line in frames)
+def _said(refusal: Refusal, request_id: bytes) -> bytes:
+    return orjson.dumps({"error": str(refusal), "request_id": _text(request_id)})
 
 
 def _text(raw: bytes) -> str:

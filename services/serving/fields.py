@@ -37,7 +37,11 @@ class Field:
 
     def flat(self, values: list[Any], rows: int) -> Array:
         """Values that are known to be as many as so many rows have."""
-        return self._finite(self._listed(values)).reshape(rows, *self.shape[1:])
+        return self.made(values).reshape(rows, *self.shape[1:])
+
+    def made(self, values: list[Any]) -> Array:
+        """One after the other, whatever the shape is."""
+        return self._finite(self._listed(values))
 
     def array(self, value: Any) -> Array:
         """`value`, lists or an array, in this dtype and shape; raises `BadRequest` for what is no value of it.
@@ -46,7 +50,7 @@ class Field:
         """
         if not isinstance(value, np.ndarray):
             values, shape = lists.flat(self.name, value, self.shape)
-            return self._finite(self._listed(values)).reshape(shape)
+            return self.made(values).reshape(shape)
         self.fits(value.shape)
         return self._finite(self._array(value))
 
@@ -92,10 +96,8 @@ class Field:
         return _cast(self.name, raw, want)
 
     def _finite(self, found: Array) -> Array:
-        if found.dtype.kind == "f":
-            bad = np.isinf(found) if self.nothing else ~np.isfinite(found)
-            if bad.any():
-                raise BadRequest(f"input {self.name!r} holds a value that is not a finite {self.dtype}")
+        if found.dtype.kind == "f" and (np.isinf(found).any() if self.nothing else not np.isfinite(found).all()):
+            raise BadRequest(f"input {self.name!r} holds a value that is not a finite {self.dtype}")
         if found.dtype.kind == "M" and not self.nothing and np.isnat(found).any():
             raise BadRequest(f"input {self.name!r} holds a time that is none (NaT)")
         return found
@@ -118,7 +120,8 @@ def _cast(name: str, raw: Array, want: np.dtype[Any]) -> Array:
     if want.kind in "iu" and raw.size and not np.can_cast(raw.dtype, want):
         limits = np.iinfo(want)
         if raw.dtype.kind == "f":  # beyond 2**53 a float need not be the integer that somebody meant
-            kept = bool((np.abs(raw) <= lists.EXACT).all() and (raw == np.trunc(raw)).all())
+            exact = np.float64(lists.EXACT)  # a float16 of it would be infinity
+            kept = bool(np.isfinite(raw).all() and (np.abs(raw) <= exact).all() and (raw == np.trunc(raw)).all())
         kept = kept and int(raw.min()) >= limits.min and int(raw.max()) <= limits.max
     if kept:
         with np.errstate(over="ignore"):

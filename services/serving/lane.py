@@ -10,10 +10,12 @@ from typing import Protocol
 
 from .body import Receive, Scope, Send, head
 from .core import Core
+from .paths import DOCS, INFO, METRICS, PREDICT
 from .refusals import BadRequest, WrongMethod
+from .v2 import ROOT as V2
 
-PREDICT, INFO, DOCS = "/predict", "/info", "/docs.json"
-_PAGES = {"/", "/livez", "/readyz", "/healthz", "/metrics", "/schema.json", DOCS, PREDICT, INFO}
+_BELOW = f"{V2}/"
+_PAGES = {"/", "/livez", "/readyz", "/healthz", METRICS, "/schema.json", DOCS, PREDICT, INFO}
 _FOLDERS = ("/static_content/", "/assets/")
 _HERE = {"POST": (PREDICT, INFO), "GET": (INFO, DOCS)}
 _ALLOWED = {PREDICT: "POST", INFO: "GET, POST"}
@@ -29,15 +31,24 @@ class FastLane:
     def __init__(self, app: object, service: HasCore) -> None:
         self._app, self._service = app, service
 
+    @property
+    def core(self) -> Core | None:
+        """As its service has it."""
+        return self._service.core
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        core = self._service.core
+        core = self.core
         if scope["type"] != "http" or core is None:
             await self._app(scope, receive, send)  # type: ignore[operator]
         elif scope["path"] in _HERE.get(scope["method"], ()):
             await _serve(core, scope, receive, send)
+        elif scope["path"].startswith(_BELOW) or scope["path"] == V2:
+            await core.v2.serve(core, scope, receive, send)
         elif scope["path"] not in _PAGES and not scope["path"].startswith(_FOLDERS):
             await core.refuse(send, _nothing_here(), head(scope).id)
         elif scope["method"] in ("GET", "HEAD") and scope["path"] not in _ALLOWED:
+            if scope["path"] == METRICS:
+                core.tell()
             await self._app(scope, receive, send)  # type: ignore[operator]
         else:
             await core.refuse(send, _wrong_method(scope), head(scope).id)

@@ -6,7 +6,6 @@ that one megabyte among ten thousand numbers asks for 40 GB. Here each value's t
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Sequence
 from itertools import chain
@@ -22,6 +21,8 @@ EXACT = 2**53
 """Up to here a float is the integer that its text said."""
 TIMES = "1678 to 2261"
 """Years that nanoseconds since 1970 can count."""
+WIDEST = 8
+"""Bytes of the numbers that JSON's own fit in; setting numpy's error state takes longer than making a short array."""
 _TIME = re.compile(
     r"(\d{4}-\d\d(?:-\d\d)?)(?:[Tt ](\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?)(?:([Zz])|([+-])([01]\d|2[0-3]):?([0-5]\d))?)?"
 )
@@ -48,12 +49,20 @@ def flat(name: str, value: Any, wanted: tuple[int, ...]) -> tuple[list[Any], tup
 
 
 def held(shape: Sequence[int], size: int) -> bool:
-    """Whether so many bytes can say it: also lists that are empty are made one by one when somebody writes them."""
-    return math.prod(of or 1 for of in shape) <= 8 * size
+    """Whether so many bytes can say it: also lists that are empty are made one by one when somebody writes them.
+
+    It looks no further than that: the product of many large sizes is a number that takes minutes.
+    """
+    many, most = 1, 8 * size
+    for of in shape:
+        many *= of or 1
+        if many > most:
+            return False
+    return True
 
 
 def misfit(name: str, shape: tuple[int, ...], wanted: tuple[int, ...]) -> str:
-    return f"input {name!r} has shape {list(shape)} where {shown(wanted)} is wanted"
+    return f"input {name!r} has shape {list(shape)!r:.80} where {shown(wanted)} is wanted"
 
 
 def shown(wanted: tuple[int, ...]) -> str:
@@ -75,6 +84,8 @@ def numbers(name: str, values: list[Any], want: np.dtype[Any], *, nulls: bool) -
     try:
         if want.kind in "iu" and float in kinds:
             values = [value if type(value) is int else _whole(value) for value in values]
+        if want.itemsize == WIDEST:
+            return np.array(values, want)
         with np.errstate(over="ignore"):  # becomes infinity, which the caller refuses
             return np.array(values, want)
     except (OverflowError, ValueError):
@@ -102,8 +113,9 @@ def times(name: str, values: list[Any], *, nulls: bool) -> Array:
         found = np.array([text for text, _ in read], "datetime64[ns]")
     except ValueError as bad:
         raise BadRequest(f"input {name!r} holds no time: {bad}") from None
-    utc: Array = found - np.array([minutes for _, minutes in read], "timedelta64[m]")
-    return utc
+    if any(minutes for _, minutes in read):
+        found -= np.array([minutes for _, minutes in read], "timedelta64[m]")
+    return found
 
 
 def _time(name: str, value: str) -> tuple[str, int]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import orjson
 
+from . import v2_openapi
 from .fields import Field
 from .lists import TIMES
 from .schema import Schema
@@ -30,13 +31,19 @@ _REFUSALS = {
 }
 
 
-def document(schema: Schema, model: str, version: str, example: Mapping[str, Any] | None = None) -> bytes:
-    """`example`: a body that the model answers."""
+def document(
+    schema: Schema, names: tuple[str, str], example: Mapping[str, Any] | None = None, outputs: Sequence[str] = ()
+) -> bytes:
+    """`names`: of the model, and its version. `example`: a body that it answers. `outputs`: where they are known."""
+    model, version = names
+    refusals = {code: _refusal(said) for code, said in _REFUSALS.items()}
+    of_v2 = v2_openapi.example_of(schema, example) if example else None
     paths = {
         "/predict": {"post": _predict(schema, example)},
         "/info": {"get": _page("info", "Which model version this replica serves.", _JSON, _strings())},
         "/readyz": {"get": _page("ready", "Whether this replica answers.", "text/plain", {"type": "string"})},
         "/metrics": {"get": _page("metrics", "What this replica counts.", "text/plain", {"type": "string"})},
+        **v2_openapi.paths(names, refusals, _headers(), of_v2),
     }
     error = {
         "type": "object",
@@ -47,7 +54,8 @@ def document(schema: Schema, model: str, version: str, example: Mapping[str, Any
         },
     }
     info = {"title": model, "version": version, "description": f"Predictions of version {version} of {model}."}
-    components = {"schemas": {"Request": request_schema(schema), "Answer": _answer(), "Error": error}}
+    tensors = v2_openapi.schemas(schema, _leaf, outputs)
+    components = {"schemas": {"Request": request_schema(schema), "Answer": _answer(), "Error": error, **tensors}}
     return orjson.dumps(
         {"openapi": VERSION, "info": info, "servers": [{"url": "."}], "paths": paths, "components": components}
     )
@@ -173,8 +181,14 @@ def _leaf(dtype: np.dtype[Any]) -> dict[str, Any]:
         return {"type": "string"}
     found: dict[str, Any] = {"type": _TYPES[dtype.kind], "format": dtype.name}
     if dtype.kind == "f" and dtype.itemsize < 8:  # JSON's own numbers go as far as a double
-        largest = float(np.finfo(dtype).max)
+        largest = _largest(dtype)
         found |= {"minimum": -largest, "maximum": largest}
     elif dtype.kind in "iu":
         found |= {"minimum": int(np.iinfo(dtype).min), "maximum": int(np.iinfo(dtype).max)}
     return found
+
+
+def _largest(dtype: np.dtype[Any]) -> float:
+    """Of the doubles that become a finite number of this type; half a step beyond its own largest, none does."""
+    most = np.finfo(dtype).max
+    return float(np.nextafter(float(most) + float(np.spacing(most / 2)), 0.0))

@@ -13,6 +13,7 @@ from ..compile import engines, fingerprint, reference
 from ..compile.parity import Proof
 from ..compile.ports import Engine
 from ..compile.words import Tolerance
+from .threads import threads
 
 log = logging.getLogger("bentoml.lockgate")
 
@@ -25,18 +26,20 @@ class NotProven(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Proven:
-    """`how` is a sentence when this is not what the search chose on hardware like this."""
+    """`how` is a sentence when this is not what the search chose on hardware like this. `threads` are of a call."""
 
     engine: Engine
     manifest: Mapping[str, Any]
+    threads: int
     how: str = ""
 
 
-def load(entry: Path, tolerance: Mapping[str, Any], max_batch: int, threads: int) -> Proven:
+def load(entry: Path, tolerance: Mapping[str, Any], max_batch: int) -> Proven:
     """The engine to serve with. Raises `NotProven`; and where the artifact was proven, what loading it raises."""
     manifest = _manifest(entry)
+    count = threads(manifest.get("threads", 1))  # of what was chosen, whichever runs
     if not (changed := _changed(manifest)):
-        return Proven(engines.load(entry, manifest, threads), manifest)
+        return Proven(engines.load(entry, manifest, count), manifest, count)
     where = "; ".join(changed)
     tried: list[str] = []
     for folder in (entry, entry / FALLBACK):
@@ -48,7 +51,7 @@ def load(entry: Path, tolerance: Mapping[str, Any], max_batch: int, threads: int
             tried.append(f"{name} holds machine code of the hardware it was proven on")
             continue
         try:
-            engine = engines.load(folder, found, threads)
+            engine = engines.load(folder, found, count)
             evidence = Proof(reference.read(entry / REFERENCE), Tolerance(**tolerance), found["precision"])
             proof = evidence.of(engine, name, max_batch)
         except Exception as failed:  # noqa: BLE001 - a library fails in its own way; the next may not
@@ -57,7 +60,7 @@ def load(entry: Path, tolerance: Mapping[str, Any], max_batch: int, threads: int
         if proof.passed:
             how = f"compiled and proven again on this machine ({where})" + "".join(f"; {t}" for t in tried)
             log.warning("%s: %s", name, how)
-            return Proven(engine, found, how)
+            return Proven(engine, found, count, how)
         tried.append(f"{name} differs here: {proof.reason}")
     raise NotProven(
         f"this machine is not like the one where the artifact was proven ({where}), and nothing in the bento can be "

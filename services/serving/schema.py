@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -15,6 +15,7 @@ import numpy as np
 from . import arrow, codecs
 from .fields import Array, Field, from_signature
 from .refusals import BadRequest
+from .rows import Rows
 
 Arrays = dict[str, Array]
 
@@ -22,8 +23,8 @@ _FORMS = ("inputs", "rows", "dataframe_records", "dataframe_split")
 _BODY_FORMS = 'the body needs one of "inputs", "rows", "dataframe_records" and "dataframe_split"'
 
 
-class _Whole(dict[str, Array]):
-    """Columns of one matrix that was checked as a whole: type, finite numbers, names, rows. Once is enough."""
+class _Checked(dict[str, Array]):
+    """Columns of which everything was checked when they were made: types, finite numbers, names, rows."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,13 @@ class Schema:
         raise BadRequest(f"content type {kind[:80]!r} is not served; send JSON, npy or an Arrow stream", 415)
 
     def check(self, raw: Mapping[str, Any]) -> Arrays:
-        if type(raw) is _Whole:
+        if type(raw) is _Checked:
             return dict(raw)
         self._sized(raw)
-        found = {f.name: f.array(raw[f.name]) for f in self.fields if f.name in raw}
+        return self.complete({f.name: f.array(raw[f.name]) for f in self.fields if f.name in raw})
+
+    def complete(self, found: Arrays) -> Arrays:
+        """Arrays that are each as the signature says: all that are required, and of as many rows."""
         if absent := [f.name for f in self.fields if f.required and f.name not in found]:
             raise BadRequest(f"missing input {', '.join(map(repr, absent))}")
         if not found:
@@ -69,15 +73,34 @@ class Schema:
             return {f.name: found[f.name] if f.name in found else f.missing(rows) for f in self.fields}
         return found
 
+    def lists(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Inputs by name; columns are made here, where nothing about them is odd."""
+        if not self.columns:
+            return given
+        self._sized(given)
+        if self.uniform:
+            return self._side_by_side(given) or given
+        found = self._rows_of.lists(given)
+        return given if found is None else _Checked(found)
+
+    def _side_by_side(self, given: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        columns = [given.get(name) for name in self.names]
+        rows = len(columns[0]) if type(columns[0]) is list else 0
+        if not rows or any(type(c) is not list or len(c) != rows for c in columns):
+            return None
+        with contextlib.suppress(BadRequest):
+            return self.flat(list(chain.from_iterable(zip(*columns, strict=True))), rows)
+        return None
+
     def _sized(self, raw: Mapping[str, Any]) -> None:
         """Before anything is made of the values. What is one row of a tensor has the wrong shape, not too many rows."""
         for field in self.fields:
             value = raw.get(field.name)
             if isinstance(value, np.ndarray):
                 field.fits(value.shape)
-                self._count(len(value))
+                self.count(len(value))
             elif type(value) is list and value and (self.columns or type(value[0]) is list):
-                self._count(len(value))
+                self.count(len(value))
 
     def _rows(self, found: Arrays) -> int:
         counts = {name: len(value) for name, value in found.items()}
@@ -87,10 +110,10 @@ class Schema:
                 raise BadRequest(f"input {name!r} has {count} rows, others have {rows}")
         if not rows:
             raise BadRequest(f"the request has 0 rows; 1 to {self.max_rows} are answered")
-        self._count(rows)
+        self.count(rows)
         return rows
 
-    def _count(self, rows: int) -> None:
+    def count(self, rows: int) -> None:
         """Before anything is made of them."""
         if rows > self.max_rows:
             raise BadRequest(f"the request has {rows} rows; 1 to {self.max_rows} are answered", 413)
@@ -100,7 +123,7 @@ class Schema:
             raise BadRequest(f"{_BODY_FORMS}, and has several", 400)
         if "inputs" in body:
             given = body["inputs"]
-            return given if isinstance(given, dict) else self._one(given, "a bare list")
+            return self.lists(given) if isinstance(given, dict) else self._one(given, "a bare list")
         for key in ("rows", "dataframe_records"):
             if key in body:
                 return self._records(body[key])
@@ -116,20 +139,36 @@ class Schema:
             sentence = f"{how} carries one tensor; this model wants {', '.join(map(repr, self.names))}"
             raise BadRequest(sentence, 415 if how == "npy" else 422)
         if isinstance(value, np.ndarray):
-            whole = Field("rows", self.fields[0].dtype, (-1, len(self.fields)), column=False)
-            whole.fits(value.shape)
-            return dict(zip(self.names, value.T, strict=True))
+            return self.matrix(value)
         return self._split({"columns": list(self.names), "data": value})
+
+    def flat(self, values: list[Any], rows: int) -> Mapping[str, Any]:
+        """Columns of one type from their values row by row. Capture keeps them as the one matrix that they are."""
+        whole = Field("rows", self.fields[0].dtype, (-1, len(self.fields)), column=False).made(values)
+        whole.resize((rows, len(self.fields)), refcheck=False)  # unlike `reshape`, in place
+        return _Checked(zip(self.names, whole.T, strict=True))
+
+    def matrix(self, value: Array) -> Mapping[str, Any]:
+        """Columns in the signature's order."""
+        whole = Field("rows", self.fields[0].dtype, (-1, len(self.fields)), column=False)
+        whole.fits(value.shape)
+        self.count(len(value))
+        if self.uniform and len(value):
+            with contextlib.suppress(BadRequest):
+                return _Checked(zip(self.names, whole.array(value).T, strict=True))
+        return dict(zip(self.names, value.T, strict=True))
 
     def _records(self, rows: Any) -> Mapping[str, Any]:
         if not isinstance(rows, list) or not all(type(row) is dict for row in rows):
             raise BadRequest("rows must be a list of objects, one for each row")
-        self._count(len(rows))
+        self.count(len(rows))
+        if self.uniform and rows:
+            with contextlib.suppress(BadRequest, KeyError):  # column by column, the sentence names the column
+                return self.flat(list(chain.from_iterable(map(self._pick, rows))), len(rows))
+        elif self.columns and rows and (found := self._rows_of.records(rows)) is not None:
+            return _Checked(found)
         if absent := next((f.name for f in self.fields if f.required and any(f.name not in r for r in rows)), None):
             raise BadRequest(f"a row has no {absent!r}")
-        if self._uniform and rows:
-            with contextlib.suppress(BadRequest):  # column by column, the sentence names the column
-                return self._matrix(map(self._pick, rows), len(rows))
         sent = set().union(*rows)
         there = [f.name for f in self.fields if f.required or f.name in sent]
         return {name: [row.get(name) for row in rows] for name in there}
@@ -142,15 +181,17 @@ class Schema:
             raise BadRequest('dataframe_split needs "columns" that are names, each of them once')
         if not isinstance(data, list) or not all(type(row) is list and len(row) == len(columns) for row in data):
             raise BadRequest(f"the data must be a list of rows with {len(columns)} values each")
-        self._count(len(data))
-        if self._uniform and data and tuple(columns) == self.names:
+        self.count(len(data))
+        if self.uniform and data and tuple(columns) == self.names:
             with contextlib.suppress(BadRequest):
-                return self._matrix(data, len(data))
+                return self.flat(list(chain.from_iterable(data)), len(data))
+        if len(data) == 1 and self.columns and (found := self._rows_of.one(dict(zip(columns, data[0], strict=True)))):
+            return _Checked(found)
         places = {name: i for i, name in enumerate(columns)}
-        return {n: [row[places[n]] for row in data] for n in self.names if n in places}
+        return self.lists({n: [row[places[n]] for row in data] for n in self.names if n in places})
 
     @cached_property
-    def _uniform(self) -> bool:
+    def uniform(self) -> bool:
         """Required columns of one numeric type: one matrix and one check, ten times faster than column by column."""
         first = self.fields[0]
         return (
@@ -160,9 +201,9 @@ class Schema:
         )
 
     @cached_property
+    def _rows_of(self) -> Rows:
+        return Rows(self.fields)
+
+    @cached_property
     def _pick(self) -> operator.itemgetter[Any]:
         return operator.itemgetter(*self.names)
-
-    def _matrix(self, rows: Iterable[Sequence[Any]], count: int) -> Mapping[str, Any]:
-        whole = Field("rows", self.fields[0].dtype, (-1, len(self.fields)), column=False)
-        return _Whole(zip(self.names, whole.flat(list(chain.from_iterable(rows)), count).T, strict=True))

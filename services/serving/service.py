@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import bentoml
 from _bentoml_sdk import IODescriptor
 from bentoml.models import BentoModel
 from pydantic import BaseModel
 
-from .core import About, Core, Limits
 from .fast import FastService
-from .lane import INFO, PREDICT
-from .openapi import request_schema
-from .schema import Schema
+from .paths import INFO, PREDICT
+
+if TYPE_CHECKING:
+    from .metrics import Metrics
+    from .schema import Schema
 
 
 class Args(BaseModel):
@@ -42,15 +44,19 @@ class Args(BaseModel):
 args = bentoml.use_arguments(Args)
 
 
+@cache
 def _about() -> dict[str, Any]:
-    """Read when the bento is built and when it is served, so that the documentation shows the model's own inputs."""
     from .start import about
 
     return about(Path(bentoml.models.get(args.store).path), args.seal)
 
 
-ABOUT = _about()
-SCHEMA = Schema.of(ABOUT["signature"]["inputs"], ABOUT["inputs"], args.max_rows)
+@cache
+def _schema() -> Schema:
+    """Of the model's own inputs. Asked for when the bento is built and by the worker; the supervisor needs neither."""
+    from .schema import Schema
+
+    return Schema.of(_about()["signature"]["inputs"], _about()["inputs"], args.max_rows)
 
 
 class Request(IODescriptor):  # type: ignore[misc]
@@ -60,7 +66,9 @@ class Request(IODescriptor):  # type: ignore[misc]
 
     @classmethod
     def model_json_schema(cls, *_args: Any, **_options: Any) -> dict[str, Any]:
-        return {**request_schema(SCHEMA), "title": "Request"}
+        from .openapi import request_schema
+
+        return {**request_schema(_schema()), "title": "Request"}
 
 
 class Answer(BaseModel):
@@ -83,12 +91,12 @@ class Model:
     stored = BentoModel(args.store)
 
     def __init__(self) -> None:
-        from .capture import VARIABLE, Capture
-        from .capture_columns import Source
+        from .core import About, Core, Limits
         from .metrics import Metrics
+        from .rehearsal import rehearse
         from .start import few, warm
 
-        found, median = warm(Path(self.stored.path), ABOUT, args.max_batch, args.seal)
+        found, median = warm(Path(self.stored.path), _about(), args.max_batch, args.seal)
         about = About(
             args.model,
             args.version,
@@ -99,6 +107,7 @@ class Model:
             args.spec_hash,
             _bento(),
             replica_id(),
+            found.threads,
         )
         limits = Limits(
             timeout=args.timeout,
@@ -109,12 +118,21 @@ class Model:
             inline_rows=args.inline_rows if median < args.inline_below else 0,
         )
         metrics = Metrics(args.model, args.version)
-        self.core = Core(found.engine.run, SCHEMA, about, limits, metrics)
-        self.core.show(few(Path(self.stored.path)))
-        if folder := os.environ.get(VARIABLE):
-            source = Source(args.version, args.digest, about.replica or f"pid{os.getpid()}")
-            self.core.capture = Capture(Path(folder), SCHEMA, source, metrics, found.manifest["engine"])
+        self.core = Core(found.engine.run, _schema(), about, limits, metrics)
+        self.core.show(rows := few(Path(self.stored.path)))
+        self._capture(found.manifest["engine"], about.replica, metrics)
+        rehearse(_schema(), about, limits, rows, found.engine.run({name: value[:1] for name, value in rows.items()}))
         _state()["core"] = self.core
+
+    def _capture(self, engine: str, replica: str, metrics: Metrics) -> None:
+        from .capture import VARIABLE, Capture
+        from .capture_columns import Source
+
+        if folder := os.environ.get(VARIABLE):
+            import pyarrow.compute  # type: ignore[import-untyped, unused-ignore]  # noqa: F401 - not at a request
+
+            source = Source(args.version, args.digest, replica or f"pid{os.getpid()}")
+            self.core.capture = Capture(Path(folder), _schema(), source, metrics, engine)
 
     @bentoml.api(route=PREDICT, input_spec=Request)  # type: ignore[untyped-decorator, unused-ignore]
     async def predict(self, request: Any) -> Answer:  # noqa: ARG002 - the schema of the route
@@ -122,9 +140,9 @@ class Model:
         raise RuntimeError("the lane answers this route before BentoML does; has BentoML's hook changed?")
 
     @bentoml.api(route=INFO)  # type: ignore[untyped-decorator, unused-ignore]
-    async def info(self) -> dict[str, str]:
+    async def info(self) -> dict[str, str | int]:
         """Which model version this replica serves."""
-        found: dict[str, str] = json.loads(self.core.info)
+        found: dict[str, str | int] = json.loads(self.core.info)
         return found
 
     async def __is_ready__(self) -> bool:

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from ..compile.cases import first
+from ..compile.engines.torch_graphs import buckets
 from ..compile.reference import read_few
 from . import proven, sealed
 from .batcher import Run
 from .schema import Arrays
-from .threads import threads
 
 FATAL = "lockgate: this model cannot be served:"
 _CALLS, _SECONDS = 20, 0.5
@@ -40,14 +40,19 @@ def warm(folder: Path, about: Mapping[str, Any], max_batch: int, seal: str = "")
     try:
         if seal:
             sealed.check(folder, seal)
-        found = proven.load(folder, about["tolerance"], max_batch, threads())
+        found = proven.load(folder, about["tolerance"], max_batch)
         few, run = read_few(folder / proven.REFERENCE), found.engine.run
-        for rows in sorted({1, 2, max_batch}):
+        for rows in _sizes(found.manifest, max_batch):
             run(first(few, rows))
         return found, _median(run, first(few, 1))
     except Exception as failed:
         _say(failed)
         raise
+
+
+def _sizes(manifest: Mapping[str, Any], max_batch: int) -> list[int]:
+    """Largest first. CUDA graphs are recorded for each bucket that a batch may be padded to, none at a request."""
+    return sorted({1, 2, max_batch, *buckets(manifest.get("graphs", 0))}, reverse=True)
 
 
 def _say(failed: Exception) -> None:

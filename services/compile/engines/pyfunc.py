@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import os
 import sys
@@ -16,9 +15,9 @@ import numpy as np
 
 from ..bytecode import keep_out
 from ..words import Arrays
+from . import pools
 
 _QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1"}
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class PyfuncEngine:
@@ -47,23 +46,16 @@ def load(folder: Path, manifest: Mapping[str, Any], threads: int | None) -> Pyfu
     """A pickle or a model's code gets here only when the spec's `model.trust.pickle` let the registry load it."""
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
-    if threads is not None:  # for libraries that the code loads; those that are here already are told below
-        os.environ.update(dict.fromkeys(_THREADS, str(threads)))
     path = folder / manifest["file"]
     keep_out(path)
     if manifest["code"]:
         sys.path.insert(0, str(path / manifest["code"]))
     config = [manifest["config"]] if manifest["config"] else []
-    with warnings.catch_warnings():  # MLflow's about its own type hints
+    with pools.limited(threads), warnings.catch_warnings():  # MLflow's about its own type hints
         warnings.simplefilter("ignore")
         loader = import_module(manifest["loader"])
         # The name is MLflow's contract with loader modules.
         loaded = loader._load_pyfunc(str(path / manifest["data"]), *config)  # noqa: SLF001
-    if threads is not None:
-        with contextlib.suppress(ImportError):
-            from threadpoolctl import threadpool_limits  # type: ignore[import-untyped, unused-ignore]
-
-            threadpool_limits(threads)
     return PyfuncEngine(getattr(loaded, manifest["call"]), manifest)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..words import Arrays
-from . import feeds
+from . import feeds, pools
 
 
 class SklearnEngine:
@@ -36,18 +36,16 @@ class SklearnEngine:
 
 def load(folder: Path, manifest: Mapping[str, Any], threads: int | None) -> SklearnEngine:
     """`threads` is OpenMP's, which scikit-learn's own kernels use."""
-    path = folder / manifest["file"]
+    with pools.limited(threads):
+        return SklearnEngine(_estimator(folder / manifest["file"], manifest), manifest)
+
+
+def _estimator(path: Path, manifest: Mapping[str, Any]) -> Any:
     if manifest["storage"] == "skops":
         import skops.io
 
-        estimator = skops.io.load(path, trusted=list(manifest["trusted"]))
-    else:
-        import cloudpickle  # type: ignore[import-untyped, unused-ignore]
+        return skops.io.load(path, trusted=list(manifest["trusted"]))
+    import cloudpickle  # type: ignore[import-untyped, unused-ignore]
 
-        # A pickle gets here only when the spec's `model.trust.pickle` let the registry load it.
-        estimator = cloudpickle.loads(path.read_bytes())
-    if threads is not None:
-        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped, unused-ignore]
-
-        threadpool_limits(threads)
-    return SklearnEngine(estimator, manifest)
+    # A pickle gets here only when the spec's `model.trust.pickle` let the registry load it.
+    return cloudpickle.loads(path.read_bytes())

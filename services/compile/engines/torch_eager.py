@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from ..words import Arrays
@@ -11,18 +13,19 @@ from . import torch_lower, torch_values
 
 
 class TorchEngine:
-    """`call` takes tensors on the manifest's device."""
+    """`call` takes tensors on the manifest's device. Recorded graphs have one place for their answers, hence a lock."""
 
     def __init__(self, call: Callable[..., Any], manifest: Mapping[str, Any]) -> None:
         self._call = call
         self._feeds = manifest["feeds"]
         self._outputs = manifest["outputs"]
         self._device = manifest.get("device", "cpu")
+        self._alone: AbstractContextManager[Any] = Lock() if manifest.get("graphs") else nullcontext()
 
     def run(self, x: Arrays) -> Arrays:
         import torch
 
-        with torch.inference_mode():
+        with self._alone, torch.inference_mode():
             answer = self._call(*torch_values.tensors(self._feeds, x, self._device))
             return torch_values.arrays(self._outputs, answer)
 

@@ -23,8 +23,17 @@ def bucket(rows: int) -> int:
     return 1 << (rows - 1).bit_length() if rows <= _EIGHT else -(-rows // _EIGHT) * _EIGHT
 
 
+def buckets(largest: int) -> list[int]:
+    """All of them up to the one of `largest` rows."""
+    return sorted({bucket(rows) for rows in range(1, largest + 1)})
+
+
 class Graphed:
-    """Records one graph per bucket, when it is first used. Larger batches run unrecorded. One thread at a time."""
+    """Records one graph per bucket, when it is first used: `start.warm` does, before anybody asks.
+
+    Larger batches run unrecorded. One thread at a time, until the answers are copied: each replay writes where the one
+    before did.
+    """
 
     def __init__(self, call: Callable[..., Any], largest: int) -> None:
         self._call = call

@@ -8,7 +8,7 @@ import json
 import os
 import socket
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,6 +29,7 @@ MORE = settings(
     max_examples=EXAMPLES, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
 )
 JSON = "application/json"
+V2 = "/v2/models/scorer/infer"
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +62,8 @@ def document(replica: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def predict(replica: str, document: dict[str, Any]) -> Any:
-    """The operation: schemathesis checks here that the document is a valid one."""
+def operations(replica: str, document: dict[str, Any]) -> Any:
+    """By path and method: schemathesis checks here that the document is a valid one."""
     schema = schemathesis.openapi.from_dict(document)
     schema.validate()
     schema.config.base_url = replica
@@ -70,17 +71,28 @@ def predict(replica: str, document: dict[str, Any]) -> Any:
     schema.config.checks.negative_data_rejection.expected_statuses = ["400", "413", "422"]
     in_range = st.datetimes(dt.datetime(1678, 1, 2), dt.datetime(2261, 12, 30))  # noqa: DTZ001
     schemathesis.openapi.format("date-time", in_range.map(lambda at: f"{at.isoformat()}Z"))
-    return schema["/predict"]["POST"]
+    return schema
 
 
-def answers(predict: Any, mode: GenerationMode) -> Counter[int]:
+@pytest.fixture(scope="module")
+def predict(operations: Any) -> Any:
+    return operations["/predict"]["POST"]
+
+
+@pytest.fixture(scope="module")
+def infer(operations: Any) -> Any:
+    return operations[V2]["POST"]
+
+
+def answers(operation: Any, mode: GenerationMode, mend: Callable[[Any], None] = lambda _: None) -> Counter[int]:
     """Statuses. Every answer is one that the document describes, body and headers."""
     seen: Counter[int] = Counter()
 
-    @MORE
-    @given(predict.as_strategy(generation_mode=mode))
+    @settings(MORE, max_examples=EXAMPLES // (2 if operation.path == V2 else 1))  # whose bodies take longer to make
+    @given(operation.as_strategy(generation_mode=mode))
     def asked(case: Any) -> None:
         if case.media_type == JSON:
+            mend(case.body)
             answer = case.call()
             seen[answer.status_code] += 1
             case.validate_response(answer)
@@ -95,16 +107,49 @@ def test_what_the_document_allows_is_answered(predict: Any) -> None:
     assert seen.total() >= EXAMPLES // 2
 
 
-def test_what_the_document_forbids_is_refused_with_a_sentence(predict: Any) -> None:
-    seen = answers(predict, GenerationMode.NEGATIVE)
+def test_what_the_document_allows_of_v2_is_answered(infer: Any, document: dict[str, Any]) -> None:
+    example = example_of(document, V2)["inputs"]
+
+    def mend(body: Any) -> None:
+        """What no JSON schema can say: each input once, in its own datatype, all with as many rows."""
+        sent = {item["name"]: item for item in reversed(body["inputs"])}
+        body["inputs"] = [{**item, "data": sent.get(item["name"], item)["data"]} for item in example]
+        rows = min(len(item["data"]) for item in body["inputs"])
+        for item in body["inputs"]:
+            item.update(data=item["data"][:rows], shape=[rows])
+        body["outputs"] = list({item["name"]: item for item in body.get("outputs") or []}.values())
+
+    seen = answers(infer, GenerationMode.POSITIVE, mend)
+    assert set(seen) == {200}
+    assert seen.total() >= EXAMPLES // 5
+
+
+@pytest.mark.parametrize("operation", ["predict", "infer"])
+def test_what_the_document_forbids_is_refused_with_a_sentence(request: Any, operation: str) -> None:
+    seen = answers(request.getfixturevalue(operation), GenerationMode.NEGATIVE)
     assert set(seen) <= {400, 413, 422}
-    assert seen.total() >= EXAMPLES // 2
+    assert seen.total() >= EXAMPLES // 5
 
 
-def test_the_documents_own_example_is_answered(replica: str, document: dict[str, Any]) -> None:
-    example = document["paths"]["/predict"]["post"]["requestBody"]["content"][JSON]["example"]
-    answer = httpx.post(f"{replica}/predict", json=example, trust_env=False)
-    assert answer.status_code == 200, answer.text
+def example_of(document: dict[str, Any], path: str) -> dict[str, Any]:
+    found: dict[str, Any] = document["paths"][path]["post"]["requestBody"]["content"][JSON]["example"]
+    return found
+
+
+def test_the_documents_own_examples_are_answered_alike(replica: str, document: dict[str, Any]) -> None:
+    plain, v2 = (
+        httpx.post(f"{replica}{path}", json=example_of(document, path), trust_env=False) for path in ("/predict", V2)
+    )
+    assert (plain.status_code, v2.status_code) == (200, 200), plain.text + v2.text
+    assert {o["name"]: o["data"] for o in v2.json()["outputs"]} == plain.json()["outputs"]
+
+
+def test_every_page_of_v2_is_as_the_document_says(operations: Any, document: dict[str, Any]) -> None:
+    pages = [path for path, of in document["paths"].items() if path.startswith("/v2") and "get" in of]
+    assert len(pages) == 7
+    for path in pages:
+        case = operations[path]["GET"].Case()
+        case.call_and_validate()
 
 
 def raw(replica: str, sent: bytes, *, until_closed: bool = False) -> bytes:

@@ -50,7 +50,7 @@ class Running:
 
 
 def until(there: Callable[[], bool]) -> None:
-    """The writer works once a second, in a thread of another process."""
+    """The writer works every two seconds, in a thread of another process."""
     deadline = time.monotonic() + _WITHIN
     while not there():
         assert time.monotonic() < deadline
@@ -155,7 +155,7 @@ def test_a_disk_that_fails_and_comes_back(platform: LocalPlatform, bento: Bento,
     assert log.count("Requests are answered all the same") <= 1  # the log's own writes failed meanwhile
 
 
-def test_a_killed_replica_loses_no_more_than_its_last_second(
+def test_a_killed_replica_loses_no_more_than_its_last_two_seconds(
     platform: LocalPlatform, bento: Bento, folder: Path
 ) -> None:
     live = started(platform, bento, folder)

@@ -35,3 +35,14 @@ def test_one_that_nobody_collects_is_not_waited_for(careless: psutil.Process) ->
     processes.end(["orphan"], grace=1000)
     assert orphan.status() == psutil.STATUS_ZOMBIE
     assert processes.of(["orphan"]) == []
+
+
+def test_one_that_seemed_to_be_of_another_time_is_known_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a clock is being set, the time at which a process was created moves."""
+    me, real = psutil.Process(), psutil.Process.create_time
+    created = me.create_time()
+    with monkeypatch.context() as stepped:
+        stepped.setattr(psutil.Process, "create_time", lambda process: real(process) + 5)
+        assert not processes.runs(me.pid, created)
+    assert processes.runs(me.pid, created)
+    assert not processes.runs(me.pid, created - 5)

@@ -94,9 +94,8 @@ def test_the_documentation_has_the_models_own_inputs(client: httpx.Client) -> No
 def test_info_names_model_version_digest_target_and_spec(client: httpx.Client, bento: Any) -> None:
     info = client.get("/info").json()
     assert info == client.post("/info").json()
-    found = {
-        key: info[key] for key in ("model", "version", "digest", "target", "precision", "proof", "spec_hash", "bento")
-    }
+    about = ("model", "version", "digest", "target", "precision", "proof", "spec_hash", "bento", "threads")
+    found = {key: info[key] for key in about}
     assert found == {
         "model": "fraud-detector",
         "version": "1",
@@ -106,6 +105,7 @@ def test_info_names_model_version_digest_target_and_spec(client: httpx.Client, b
         "proof": "proven on hardware like this",
         "spec_hash": "abc123",
         "bento": bento.tag,
+        "threads": 1,
     }
 
 
@@ -122,3 +122,4 @@ def test_a_replica_of_onnxruntime_maps_no_other_vendor(client: httpx.Client) -> 
     mapped = "".join(Path(f"/proc/{p.pid}/maps").read_text(encoding="utf-8") for p in running)
     assert "onnxruntime" in mapped
     assert not any(vendor in mapped for vendor in ("libtorch", "libtensorflow", "_pywrap_tensorflow", "sklearn"))
+    assert "libarrow" not in mapped  # it captures nothing, and nobody has sent an Arrow stream

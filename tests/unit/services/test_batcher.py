@@ -173,6 +173,27 @@ def test_an_engine_that_loses_rows_fails_its_requests_instead_of_mixing_them() -
     asyncio.run(test())
 
 
+@pytest.mark.parametrize("max_wait", [0.0, 60.0])
+def test_who_still_waits_when_it_closes_is_refused(max_wait: float) -> None:
+    """And who comes then. The call that runs is answered."""
+
+    async def test(engine: GatedEngine, batcher: Batcher) -> None:
+        runs = batcher.submit(one(1), 1)
+        if not max_wait:
+            await asyncio.sleep(0)  # the engine takes it
+        waits = batcher.submit(one(2), 1)
+        await asyncio.to_thread(batcher.close)
+        late = batcher.submit(one(3), 1)
+        engine.gate.set()
+        found = await asyncio.wait_for(asyncio.gather(runs, waits, late, return_exceptions=True), 5)
+        refused = [isinstance(answer, Overloaded) and "this replica stops" in str(answer) for answer in found]
+        assert refused == [bool(max_wait), True, True]
+        with pytest.raises(Overloaded):
+            await asyncio.wait_for(batcher.submit(one(4), 1), 5)
+
+    batched(test, max_wait=max_wait)
+
+
 def test_an_error_that_nobody_waits_for_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     """Asyncio would log its text, which may repeat an input."""
 

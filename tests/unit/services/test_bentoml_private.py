@@ -37,6 +37,17 @@ def test_the_worker_serves_what_to_asgi_returns() -> None:
     assert served == [call.targets[0].id for call in calls]  # type: ignore[attr-defined]
 
 
+def test_the_worker_leaves_the_protocol_to_uvicorn() -> None:
+    """`wire.install` puts ours where uvicorn looks for `auto`, before `to_asgi` returns."""
+    (made,) = (
+        node
+        for node in ast.walk(tree("_bentoml_impl.worker.service"))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "Config"
+    )
+    assert "app" in {keyword.arg for keyword in made.keywords}
+    assert "http" not in {keyword.arg for keyword in made.keywords}
+
+
 def test_the_service_decorator_takes_a_class_of_ours() -> None:
     factory = tree("_bentoml_sdk.service.factory")
     service = next(n for n in factory.body if isinstance(n, ast.ClassDef) and n.name == "Service")

@@ -12,7 +12,7 @@ import pytest
 
 from lockgate.services.compile import fingerprint, reference
 from lockgate.services.compile.words import Tolerance
-from lockgate.services.serving import proven
+from lockgate.services.serving import proven, start
 
 IMPORTABLE = Path(__file__).parents[2] / "integration/services/importable"
 TOLERANCE = {"rtol": 1e-3, "atol": 1e-5, "min_agreement": 0.999, "margin": 0.05, "rows": 32}
@@ -43,7 +43,7 @@ def entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Artifact:
 
 
 def load(entry: Path) -> proven.Proven:
-    return proven.load(entry, TOLERANCE, 8, 1)
+    return proven.load(entry, TOLERANCE, 8)
 
 
 def test_on_hardware_like_that_of_the_proof_it_is_loaded_without_more(
@@ -52,6 +52,28 @@ def test_on_hardware_like_that_of_the_proof_it_is_loaded_without_more(
     monkeypatch.setattr("lockgate.services.serving.proven.Proof", None)
     found = load(entry())
     assert (found.manifest["target"], found.how) == ("toy", "")
+
+
+@pytest.mark.parametrize("cpu", [None, ["avx9000"]])
+def test_the_engine_has_the_threads_that_the_artifact_was_proven_with(
+    cpu: Any, entry: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lockgate.services.serving.threads.cores", lambda: 4)
+    monkeypatch.delenv("LOCKGATE_ENGINE_THREADS", raising=False)
+    found = load(entry(cpu=cpu, threads=2))
+    assert (found.threads, found.engine.threads) == (2, 2)  # type: ignore[attr-defined]
+    monkeypatch.setenv("LOCKGATE_ENGINE_THREADS", "3")
+    assert load(entry(cpu=cpu, threads=2)).threads == 3
+
+
+def test_a_fallback_has_the_threads_of_what_was_chosen(entry: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lockgate.services.serving.threads.cores", lambda: 4)
+    entry(cpu=["avx9000"], target="aotinductor", portable=False, threads=4)
+    assert load(entry(proven.FALLBACK, cpu=["avx9000"], threads=1)).engine.threads == 4  # type: ignore[attr-defined]
+
+
+def test_an_artifact_of_before_threads_were_written_down_has_one(entry: Artifact) -> None:
+    assert load(entry()).threads == 1
 
 
 def test_elsewhere_a_portable_one_is_proven_again_and_says_so(
@@ -118,12 +140,28 @@ def test_an_artifact_that_says_nothing_of_where_it_was_proven_is_not_trusted(ent
 
 def test_precision_and_tolerance_are_those_of_the_spec(entry: Artifact) -> None:
     folder = entry(cpu=["avx9000"], constant=7.01, precision="int8")
-    assert proven.load(folder, TOLERANCE, 8, 1).manifest["precision"] == "int8"
+    assert proven.load(folder, TOLERANCE, 8).manifest["precision"] == "int8"
     with pytest.raises(proven.NotProven):
-        proven.load(folder, {**TOLERANCE, "margin": 1e-4}, 8, 1)
+        proven.load(folder, {**TOLERANCE, "margin": 1e-4}, 8)
 
 
 def test_where_it_was_proven_a_broken_artifact_is_an_error_and_nothing_else_is_served(entry: Artifact) -> None:
     entry(load="fail")
     with pytest.raises(OSError, match="holds version 9"):
         load(entry(proven.FALLBACK))
+
+
+def test_every_batch_that_a_graph_is_recorded_for_is_run_before_anybody_asks(
+    entry: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+
+    class Noted:
+        def run(self, x: Any) -> Any:
+            sizes.append(len(x["x"]))
+            return x
+
+    monkeypatch.setattr("lockgate.services.serving.proven.engines.load", lambda *_: Noted())
+    start.warm(entry(graphs=24), {"tolerance": TOLERANCE}, 24)
+    assert sizes[:7] == [24, 16, 8, 4, 2, 1, 1]  # then the time of one row
+    assert set(sizes[7:]) == {1}

@@ -35,7 +35,8 @@ TABLE = Schema.of(
     ]
 )
 TWO = Schema.of([tensor(1), {**tensor(1), "name": "y"}])
-LARGEST = float(np.finfo("float32").max)
+LARGEST = 3.4028235677973362e38
+"""The largest double that becomes a finite float32."""
 UNIFORM = Schema.of([column("a", "double"), column("b", "double")])
 
 
@@ -270,6 +271,13 @@ def test_an_unnamed_tensor_takes_the_example_name() -> None:
     item = tensor()
     del item["name"]
     assert Schema.of([item], ["pixels"]).names == ("pixels",)
+
+
+def test_the_documents_bounds_are_where_numbers_end() -> None:
+    one = Schema.of([column("a", "float")])
+    assert np.isfinite(one.decode("", body({"inputs": {"a": [LARGEST, -LARGEST]}}))["a"]).all()
+    with pytest.raises(BadRequest, match="not a finite float32"):
+        one.decode("", body({"inputs": {"a": [float(np.nextafter(LARGEST, np.inf))]}}))
 
 
 def test_documentation_of_tensors_and_columns() -> None:

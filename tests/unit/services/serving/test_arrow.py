@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from lockgate.services.serving.arrow import columns
+from lockgate.services.serving.arrow import _values, columns
 from lockgate.services.serving.refusals import BadRequest
 from lockgate.services.serving.schema import Schema
 
@@ -196,3 +196,21 @@ def test_damaged_streams_are_read_or_refused(schema: Schema) -> None:
         except BadRequest:
             refused += 1
     assert refused > 100
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        *(pa.array([1, 0, 1, 1], getattr(pa, f"{sign}int{bits}")()) for sign in ("", "u") for bits in (8, 16, 32, 64)),
+        *(pa.array(np.array([1, 0, 1, 1], f"float{bits}")) for bits in (16, 32, 64)),
+        pa.array([True, False, True, True]),
+        *(pa.array([1, None, -9, 4], kind) for kind in (pa.date32(), pa.timestamp("ns"), pa.timestamp("s", "UTC"))),
+        pa.array([86_400_000, None, -86_400_000, 0], pa.date64()),
+    ],
+    ids=lambda column: str(column.type),
+)
+def test_values_are_what_pyarrow_makes_of_them(column: Any) -> None:
+    """`to_numpy` imports pandas, so it is not what a replica calls."""
+    for part in (column, column.slice(1, 2), column.slice(4)):
+        expected, found = part.to_numpy(zero_copy_only=False), _values(part, "x", 1000)
+        assert (found.dtype, found.tolist()) == (expected.dtype, expected.tolist())

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
+from lockgate.services.serving.lists import held
 from lockgate.services.serving.refusals import BadRequest
 from lockgate.services.serving.schema import Schema
 
@@ -131,3 +133,22 @@ def test_values_that_begin_anywhere_are_aligned() -> None:
     x = WIDE.decode("application/x-npy", odd)["x"]
     assert x.flags.aligned
     assert x[0].tolist() == list(range(30))
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 0.5])
+def test_what_is_no_integer(value: float) -> None:
+    file = io.BytesIO()
+    np.save(file, np.array([[value]], "float16"))
+    with pytest.raises(BadRequest, match="holds a value that is no int64"):
+        Schema.of([{"type": "long", "name": "z"}]).decode("application/x-npy", file.getvalue())
+
+
+def test_no_more_is_multiplied_than_the_bytes_can_say() -> None:
+    """The product of many large sizes is a number that takes minutes."""
+
+    def sizes() -> Iterator[int]:
+        yield from (0, 4, 3)
+        raise AssertionError("it reads on")
+
+    assert not held(sizes(), 1)  # type: ignore[arg-type]
+    assert held((0, 4, 2), 1)

@@ -214,6 +214,30 @@ class Misreading(Toy):
     settings: ClassVar[Mapping[str, Any]] = {"contiguous": True}
 
 
+class Sharing(Toy):
+    """Two threads are four times as fast as one, and more are no faster."""
+
+    settings: ClassVar[Mapping[str, Any]] = {"delay": 0.008, "shares": 2}
+
+
+class Alike(Toy):
+    """As long on any number of threads."""
+
+    settings: ClassVar[Mapping[str, Any]] = {"delay": 0.008}
+
+
+class OddWhenShared(Toy):
+    settings: ClassVar[Mapping[str, Any]] = {"delay": 0.002, "shared": {"constant": 7.1}}
+
+
+class FailsWhenShared(Toy):
+    settings: ClassVar[Mapping[str, Any]] = {"delay": 0.002, "shared": {"load": "fail"}}
+
+
+class LargeWhenShared(Toy):
+    settings: ClassVar[Mapping[str, Any]] = {"delay": 0.002, "shared": {"megabytes": 128}}
+
+
 class Told(Toy):
     """Fails where the search did not pass its environment on."""
 

@@ -18,16 +18,18 @@ _PROVING = 60
 
 
 class Toy:
-    def __init__(self, weights: Any, manifest: Mapping[str, Any]) -> None:
+    def __init__(self, weights: Any, manifest: Mapping[str, Any], threads: int) -> None:
         self._weights, self._how = weights[:3], manifest
         self._calls = 0
+        self.threads = threads
+        self._delay = manifest.get("delay", 0.0) / min(threads, manifest.get("shares", 1)) ** 2
         self._held = np.ones(manifest.get("megabytes", 0) * 2**17)
 
     def run(self, x: Arrays) -> Arrays:
         self._calls += 1
         if self._calls > _PROVING and "later" in self._how:
             suffer(self._how["later"])
-        until = time.perf_counter() + self._how.get("delay", 0.0)
+        until = time.perf_counter() + self._delay
         while time.perf_counter() < until:
             pass
         return self._told(self._answer(self._read(x["x"])))
@@ -61,5 +63,6 @@ def suffer(how: str) -> None:
 
 def load(folder: Path, manifest: Mapping[str, Any], threads: int | None) -> Toy:
     assert threads is not None
-    suffer(manifest.get("load", ""))
-    return Toy(np.load(folder / manifest["file"]), manifest)
+    how = {**manifest, **(manifest.get("shared", {}) if threads > 1 else {})}
+    suffer(how.get("load", ""))
+    return Toy(np.load(folder / how["file"]), how, threads)
