@@ -10,12 +10,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any
 
 from pydantic import TypeAdapter
 
-from lockgate.flows import builds, drift
+from lockgate.flows import builds, drift, elsewhere
 from lockgate.flows.home import Home, home
 from lockgate.flows.spec import Spec
 from lockgate.flows.specfile.environment import referred
@@ -31,8 +32,11 @@ _SAY = "lockgate-step "
 def build(spec: Spec, version: ModelVersion, where: Home, say: Callable[[str], None]) -> Build:
     """The bento of a model version; made once, found again after. `say` gets a line for each stage.
 
-    Raises the `RegistryError` or `ServiceError` that the process met.
+    Where somebody else serves it, that is all there is to find. Raises the `RegistryError` or `ServiceError` that the
+    process met.
     """
+    if at := spec.service.external:
+        return elsewhere.found(at, spec, version, where, say)
     found = builds.known(spec, version, where)
     if found and drift.is_kept(where, spec, found.bento.digest):
         return found
@@ -97,11 +101,13 @@ def _work(document: dict[str, Any], version: ModelVersion, say: Callable[[str], 
     say(f"fetching {version}")
     registry = MlflowRegistry(where.models)
     fetched = registry.fetch(version)
-    found = look(fetched, spec.model.trust, spec.service.options(flavour=fetched.flavour), where.artifacts, say)
-    compiled.record(found, version, registry, say)
-    chosen = require(found, fetched)
-    say(f"packaging {version}: {compiled.sentence(found)}")
-    bento = package(fetched, found, name=spec.name, spec=spec.service, spec_hash=spec.service_digest)
+    found = look(fetched, spec.model.trust, builds.options(spec, flavour=fetched.flavour), where.artifacts, say)
+    with ThreadPoolExecutor(1) as beside:  # it draws a picture, and packaging waits for another process
+        recorded = beside.submit(compiled.record, found, version, registry, say)
+        chosen = require(found, fetched)
+        say(f"packaging {version}: {compiled.sentence(found)}")
+        bento = package(fetched, found, name=spec.name, spec=spec.service, spec_hash=spec.service_digest)
+        recorded.result()
     if why := drift.keep(where, bento.digest, fetched, spec, registry.training_file):
         say(f"live inputs will not be compared with a reference: {why}")
     return Build(bento, chosen.parity, found.rows)

@@ -46,6 +46,7 @@ def sentence(search: Search) -> str:
         return f"{chosen.candidate} was chosen"
     first = chosen.timings[0]
     line = f"{chosen.candidate} was chosen: {_milliseconds(chosen)} ms at batch {first.batch}"
+    line += f" with {chosen.threads} threads" if chosen.threads > 1 else ""
     others = [row for row in timed if row is not chosen]
     eager = next((r for r in others if r.candidate.target == "eager"), None)
     other = eager or min(others, key=lambda r: r.timings[0].p50, default=None)

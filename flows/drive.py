@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
@@ -29,11 +30,12 @@ from lockgate.flows.world import World
 from lockgate.rollout.controller import Controller
 from lockgate.rollout.errors import Fenced, NotNow, RouterError, StoreDown, Unreadable
 from lockgate.rollout.progress import Progress
+from lockgate.rollout.spec import ShadowStep
 from lockgate.rollout.state import Broke, Drifted, Dropped, Happening, Settled, State
 from lockgate.rollout.store import Event, Rollout
 from lockgate.rollout.words import Phase
 from lockgate.services.errors import NotReady
-from lockgate.services.words import Bento
+from lockgate.services.words import EXTERNAL, Bento
 
 _LOG = logging.getLogger("lockgate.drive")
 TICK = 1.0
@@ -67,11 +69,13 @@ class Healer:
         if self._thread is not None and self._thread.is_alive():
             return
         count = self.world.spec.service.replicas.min
+        running = Counter(replica.bento for replica in self.world.platform.replicas() if replica.runs)
         for side in self._needed(state):
             bento = bento_of(self.facts, side, self.world.spec.model.name)
-            if len(self.world.served(bento.tag)) < count:
+            if running[bento.tag] < count:
                 self.deaths[side] = self.deaths.get(side, 0) + 1
-                _LOG.warning("a replica of %s is gone%s; another one is started", side, self._said(side))
+                then = "it is waited for" if bento.target == EXTERNAL else "another one is started"
+                _LOG.warning("a replica of %s is gone%s; %s", side, self._said(side), then)
                 what = (side, bento, count)
                 self._thread = threading.Thread(target=self._start, args=what, name="healer", daemon=True)
                 self._thread.start()
@@ -81,7 +85,10 @@ class Healer:
         """Why this side is given up; nothing while it is not."""
         if self.deaths.get(side, 0) <= _DEATHS:
             return ""
-        return f"{'the candidate' if side == 'candidate' else side}'s replicas died {_DEATHS} times{self._said(side)}"
+        name = "the candidate" if side == "candidate" else side
+        if self.facts.get(f"{side}_target") == EXTERNAL:
+            return f"{name}, which is served elsewhere, was found gone {_DEATHS} times"
+        return f"{name}'s replicas died {_DEATHS} times{self._said(side)}"
 
     def _said(self, side: str) -> str:
         sentence = self.why.get(self.facts[f"{side}_bento"])
@@ -133,6 +140,21 @@ def drive(world: World, rollout: Rollout, me: str, watch: Watcher, *, outbox: Ou
             world.feedback.join()
             with suppress(StoreDown):  # the lease runs out by itself
                 world.store.release(rollout.id, me)
+
+
+def begin_shadow(world: World, rollout: Rollout, me: str) -> None:
+    """The first tick of a rollout that begins with copies, before its driver's process has started: that takes seconds.
+
+    Other steps wait for their driver: clients are given no candidate that nobody watches.
+    """
+    with suppress(Fenced, RouterError, StoreDown, OSError):  # the driver does it, once there is room again
+        state = world.store.last(rollout.id).state
+        if state.step or not state.phase.stepping or not isinstance(rollout.spec.steps[0], ShadowStep):
+            return
+        if world.store.progress(rollout.id) is not None:
+            return  # a driver was here: what came since is judged with what only a driver observes
+        sides = partial(world.sides, state.facts)
+        Controller(rollout, world.store, world.router, world.source, sides, time.time).tick(me, time.time())
 
 
 @dataclass

@@ -3,6 +3,8 @@
 FlowError             exit code 1
 ├── SpecError         the spec is wrong; carries every problem, in the order of their lines (2)
 ├── Unwritten         a file was not written, so as not to lose what is there (2)
+├── ServedElsewhere   what is asked for needs a model that is served here (2)
+├── WrongVariable     an environment variable says what cannot be (2)
 ├── MissingPart       this machine lacks a part that the command needs (3)
 └── NothingToDo       stable and candidate are the same version (0)
 """
@@ -44,6 +46,14 @@ class SpecError(FlowError):
 
 
 class Unwritten(FlowError):
+    code = 2
+
+
+class ServedElsewhere(FlowError):
+    code = 2
+
+
+class WrongVariable(FlowError):
     code = 2
 
 

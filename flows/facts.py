@@ -8,6 +8,8 @@ from lockgate.services.words import Bento, Build
 
 
 def parity(its: Build) -> str:
+    if its.parity is None:
+        return f"nothing was compiled and nothing proven, for it is served elsewhere, at {', '.join(its.places)}"
     return f"{its.parity.rows} rows, largest difference {its.parity.max_abs_error:.2g} in {its.parity.worst_output}"
 
 

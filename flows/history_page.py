@@ -70,7 +70,7 @@ def _built(story: dict[str, Any]) -> list[tuple[str, dict[str, str]]]:
 
 
 def _compiled(it: dict[str, str]) -> str:
-    return f"{it['target']} {it['precision']}"
+    return f"{it['target']} {it['precision']}".strip()
 
 
 def _judged(story: dict[str, Any]) -> list[steps.Step]:

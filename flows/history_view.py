@@ -34,7 +34,8 @@ def served(story: dict[str, Any]) -> Iterator[str]:
             continue
         by = f", registered by {story['registered_by']}" if story["registered_by"] and _is_ours(story, it) else ""
         proven = f": {it['parity']}" if it["parity"] else ""
-        yield f"version {it['version']} is {it['target']} {it['precision']}{by}{proven}"
+        what = f"{it['target']} {it['precision']}".strip()
+        yield f"version {it['version']} is {what}{by}{proven}"
 
 
 def _is_ours(story: dict[str, Any], side: dict[str, str]) -> bool:

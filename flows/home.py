@@ -6,6 +6,7 @@ artifacts/             compiled models, by digest
 references/            profiles of what they were trained on
 <name>/router/         Envoy's files, logs and socket of one spec
 <name>/replicas/       that spec's replicas
+<name>/external/       where versions of that spec are served by somebody else
 <name>/capture/        what they keep of the live traffic
 <name>/feedback/       what users did after they were answered, and the server that takes it in
 """
@@ -42,6 +43,9 @@ class Home:
 
     def replicas(self, name: str) -> Path:
         return self.root / name / "replicas"
+
+    def external(self, name: str) -> Path:
+        return self.root / name / "external"
 
     def capture(self, name: str) -> Path:
         return self.root / name / "capture"

@@ -36,7 +36,7 @@ service:
     # objective: {{minimize: latency_p50, batch_size: 1}}   # add max_memory: 2GiB or max_load_time: 30s
     # parity: {{rtol: 1e-3, atol: 1e-5, min_agreement: 99.9%, margin: 5%, rows: 256}}
   replicas: {{min: 1}}                # of each side
-  # resources: {{}}                   # add memory: 2GiB: a replica that takes more is ended
+  # resources: {{threads: auto}}      # of an engine's call; add memory: 2GiB: a replica that takes more is ended
   # batching: {{max_batch_size: 64}}  # add max_latency: 5ms to wait for more rows
   # timeout: 10s
   # ready_within: 2m

@@ -8,11 +8,12 @@ Prefect goes through the outbox, so that a dead or slow server never delays a ti
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
 import os
 import time
-from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,12 @@ from prefect import flow, get_client
 from prefect.client.schemas import filters
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy, StateType
 from prefect.deployments import arun_deployment
+from prefect.exceptions import ObjectNotFound
 from prefect.types.entrypoint import EntrypointType
 
 from lockgate.flows import wanted
-from lockgate.flows.capture import alone
 from lockgate.flows.drift_check import check
+from lockgate.flows.drive import begin_shadow
 from lockgate.flows.errors import NothingToDo
 from lockgate.flows.evidence import Evidence
 from lockgate.flows.home import home
@@ -45,7 +47,9 @@ _RETRY_SECONDS = 60
 _UNDERWAY = 10
 """Such times that a run which has not ended keeps others for the same from being started."""
 _WITHIN = 30.0
-"""Seconds for asking Prefect for a sweep."""
+"""Seconds for asking Prefect for a sweep or a release."""
+_ASK_AGAIN = 0.1
+"""Seconds until the lock of sweeps is asked for again."""
 
 
 @flow(name="release", flow_run_name="release {spec}")
@@ -73,7 +77,7 @@ async def sweep_flow(specs: list[str]) -> int:
         begun = 0
         for rollout_id, sequence in await asyncio.to_thread(_undriven):
             begun += await _start_driver(rollout_id, sequence)
-        for spec, key in await asyncio.to_thread(_challengers, specs):
+        for spec, key in await asyncio.to_thread(_challengers, specs, _LOG.warning):
             begun += await start_once("release/release", {"spec": spec}, key, time.time())
         return begun
 
@@ -82,6 +86,29 @@ async def sweep_flow(specs: list[str]) -> int:
 async def drift_flow(spec: str) -> str:
     """Compare the live inputs of a pipeline with the training data. What was found, in a sentence."""
     return await asyncio.to_thread(_look_at_inputs, spec)
+
+
+def notice(specs: list[str], tried: dict[str, str]) -> int:
+    """Start releases for new challengers, as a sweep does, in this process. How many were started.
+
+    A sweep is a process of Prefect's, which takes seconds to start: it comes on schedule, and this every other second.
+    `tried`: the challenger of each spec that was asked for before. A release that failed is left to the sweeps.
+    """
+    found = [(spec, key) for spec, key in _challengers(specs, _LOG.debug) if tried.get(spec) != key]  # sweeps warn
+    if not found:
+        return 0
+    try:
+        begun = asyncio.run(asyncio.wait_for(_release_each(found), _WITHIN))
+    except ObjectNotFound:  # the runner, which begins at the same time, registers the deployments in its first seconds
+        _LOG.debug("the deployments are not registered yet")
+        return 0
+    tried.update(found)
+    return begun
+
+
+async def _release_each(found: list[tuple[str, str]]) -> int:
+    async with _alone():
+        return sum([await start_once("release/release", {"spec": spec}, key, time.time()) for spec, key in found])
 
 
 def sweep_now(specs: list[str]) -> None:
@@ -120,9 +147,22 @@ _OVER = (StateType.COMPLETED, StateType.FAILED, StateType.CANCELLED, StateType.C
 
 @asynccontextmanager
 async def _alone() -> AsyncIterator[None]:
-    with ExitStack() as held:
-        await asyncio.to_thread(held.enter_context, alone(home().root))
+    """Asked for again and again: who gives up waiting in a thread would get the lock later, and keep it."""
+    lock = os.open(home().root, os.O_RDONLY)
+    try:
+        while not _locked(lock):  # noqa: ASYNC110 - by another process, which tells nobody
+            await asyncio.sleep(_ASK_AGAIN)
         yield
+    finally:
+        os.close(lock)
+
+
+def _locked(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 async def _start(deployment: str, parameters: dict[str, Any], key: str) -> None:
@@ -135,7 +175,10 @@ def _release(spec: str) -> str:
             raise NothingToDo(f"{it.spec.name} was stopped with `lockgate down` since this was asked for")
         me = owner()
         rollout = release(it, me, _LOG.info)
-        it.store.release(rollout.id, me)  # the driver is another process, perhaps on another host
+        try:
+            begin_shadow(it, rollout, me)
+        finally:
+            it.store.release(rollout.id, me)  # the driver is another process, perhaps on another host
         return rollout.id
 
 
@@ -176,7 +219,7 @@ def _sequence(rollout_id: str) -> int:
         return store.last(rollout_id).sequence
 
 
-def _challengers(specs: list[str]) -> list[tuple[str, str]]:
+def _challengers(specs: list[str], say: Callable[..., object] = _LOG.warning) -> list[tuple[str, str]]:
     """Those that nobody has rolled out. A spec that is broken, or whose registry does not answer, hides no other."""
     found = []
     for spec in specs:
@@ -185,7 +228,7 @@ def _challengers(specs: list[str]) -> list[tuple[str, str]]:
                 if key := challenger(it):
                     found.append((spec, key))
         except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the others are looked at
-            _LOG.warning("no challenger of %s is found until this is mended: %s", spec, error)
+            say("no challenger of %s is found until this is mended: %s", spec, error)
     return found
 
 
@@ -197,7 +240,7 @@ def deployments(specs: list[Path], every: float) -> list[Any]:
         release_flow.to_deployment("release", **how),
         drive_flow.to_deployment("drive", **how),
         sweep_flow.to_deployment("sweep", interval=every, parameters={"specs": paths}, **how),
-        *(_drift_of(path, how) for path in paths),
+        *(_drift_of(path, how) for path in paths if not load(Path(path)).service.external),
     ]
 
 

@@ -4,22 +4,34 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
+from lockgate.flows import wanted
 from lockgate.flows.home import home
 from lockgate.flows.spec import Spec
+from lockgate.registry.errors import NoSuchVersion
 from lockgate.registry.quick import resolve_quickly
 from lockgate.registry.words import ModelVersion
 from lockgate.rollout.gates import Disagreement, ErrorRate, Gate, Latency, Mean, PredictionDrift, Query
 from lockgate.rollout.profile import PROFILES
 from lockgate.rollout.spec import AbStep, ApprovalStep, RolloutSpec, Step, label, options
+from lockgate.services import external as servers
+from lockgate.services.words import Bento
 
 
-def plan(spec: Spec) -> dict[str, Any]:
-    """Resolved versions, targets, steps, gates and ports, as JSON values. Raises `NoSuchVersion`, `RegistryDown`."""
-    found = versions(spec)
+def plan(spec: Spec, serving: Callable[[ModelVersion], Bento | None] | None = None) -> dict[str, Any]:
+    """Resolved versions, targets, steps, gates and ports, as JSON values. Raises `NoSuchVersion`, `RegistryDown`.
+
+    `serving`: what answers as this version; by default what was brought up last, which takes no vendor to find out.
+    """
+    named = _named(spec)
+    found = dict(zip(named, resolved(spec, list(named.values())), strict=True))
     stable, candidate = found["stable"], found["candidate"]
+    now = _serves(spec, stable, (serving or _brought_up(spec))(stable))
+    where = {side: external(spec, of) for side, of in found.items()}
+    where |= {"stable": now["at"]} if now else {}
     return {
         "name": spec.name,
         "model": spec.model.name,
@@ -31,6 +43,8 @@ def plan(spec: Spec) -> dict[str, Any]:
         "objective": spec.service.compile.objective.model_dump(mode="json", exclude_none=True),
         "parity": spec.service.compile.parity.model_dump(mode="json"),
         "replicas": spec.service.replicas.min,
+        "external": where if spec.service.external else None,
+        "serves": now,
         "steps": [_step(spec.rollout, step) for step in spec.rollout.steps],
         "gates": {name: gate_in_words(gate) for name, gate in spec.rollout.gates.items()},
         "profile": spec.rollout.profile,
@@ -40,22 +54,60 @@ def plan(spec: Spec) -> dict[str, Any]:
     }
 
 
+def _brought_up(spec: Spec) -> Callable[[ModelVersion], Bento | None]:
+    mark = wanted.read(home(), spec.name)
+    bento = mark.stable if mark else None
+    return lambda of: bento if bento and (bento.model, bento.version) == (of.name, of.version) else None
+
+
+def _serves(spec: Spec, stable: ModelVersion, bento: Bento | None) -> dict[str, Any] | None:
+    """Where stable goes on until the candidate is promoted; None where that is as the spec says."""
+    served = servers.read(home().external(spec.name), bento.tag) if bento else None
+    at = list(served.places) if served else []
+    if bento is None or at == external(spec, stable):
+        return None
+    where = f"at {', '.join(at)}, where somebody else serves it" if served else f"as the bento {bento.tag}"
+    words = f"stable goes on {where}, until the candidate is promoted and takes its place"
+    return {"bento": bento.tag, "at": at, "ready": served.ready if served else "", "words": words}
+
+
+def external(spec: Spec, version: ModelVersion) -> list[str]:
+    """Where somebody else serves a version; or why that is no address, after `!`."""
+    try:
+        return list(spec.service.external.at(version.version)) if spec.service.external else []
+    except ValueError as error:
+        return [f"! {error}"]
+
+
 def versions(spec: Spec) -> dict[str, ModelVersion]:
-    """Of stable, the candidate and the others."""
-    named = {"stable": spec.model.stable, "candidate": spec.model.candidate, **spec.model.others}
-    return dict(zip(named, resolved(spec, list(named.values())), strict=True))
+    """Of stable, the candidate and the others. `NoSuchVersion` says little where it does not take MLflow to see it."""
+    named = _named(spec)
+    references = list(named.values())
+    return dict(zip(named, _quickly(spec, references) or _asked(spec, references), strict=True))
+
+
+def _named(spec: Spec) -> dict[str, str]:
+    return {"stable": spec.model.stable, "candidate": spec.model.candidate, **spec.model.others}
 
 
 def resolved(spec: Spec, references: Sequence[str]) -> list[ModelVersion]:
     """Versions of the spec's model, without importing MLflow where its tracking store allows."""
-    uri = os.environ.get("MLFLOW_REGISTRY_URI") or os.environ.get("MLFLOW_TRACKING_URI")
-    found = resolve_quickly(uri, spec.model.name, references)
-    if found is None:
-        from lockgate.registry.mlflow_registry import MlflowRegistry
+    found = None
+    with suppress(NoSuchVersion):  # MLflow is asked what there is instead
+        found = _quickly(spec, references)
+    return found or _asked(spec, references)
 
-        registry = MlflowRegistry(home().models)
-        found = [registry.resolve(spec.model.name, reference) for reference in references]
-    return found
+
+def _quickly(spec: Spec, references: Sequence[str]) -> list[ModelVersion] | None:
+    uri = os.environ.get("MLFLOW_REGISTRY_URI") or os.environ.get("MLFLOW_TRACKING_URI")
+    return resolve_quickly(uri, spec.model.name, references)
+
+
+def _asked(spec: Spec, references: Sequence[str]) -> list[ModelVersion]:
+    from lockgate.registry.mlflow_registry import MlflowRegistry
+
+    registry = MlflowRegistry(home().models)
+    return [registry.resolve(spec.model.name, reference) for reference in references]
 
 
 def gate_in_words(gate: Gate) -> str:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 
-from lockgate.flows import announced, feedback, wanted
+from lockgate.flows import announced, elsewhere, feedback, wanted
 from lockgate.flows.build import build
 from lockgate.flows.capture import configure
 from lockgate.flows.errors import NothingToDo
 from lockgate.flows.facts import facts_of, parity
 from lockgate.flows.lease import leased
-from lockgate.flows.stable import serving, stable_bento
+from lockgate.flows.stable import asked_for, serving, stable_bento
 from lockgate.flows.world import World
 from lockgate.registry.errors import RegistryDown, RegistryError
 from lockgate.registry.words import ModelVersion
@@ -23,7 +24,8 @@ from lockgate.rollout.state import Broke, Built
 from lockgate.rollout.store import Event, Rollout
 from lockgate.rollout.words import Endpoint, Phase, Routes
 from lockgate.services.errors import NotReady, ServiceError
-from lockgate.services.words import Bento
+from lockgate.services.external import is_external
+from lockgate.services.words import EXTERNAL, Bento, Replica
 
 Say = Callable[[str], None]
 
@@ -59,6 +61,7 @@ def _open(world: World, say: Say) -> Rollout:
     _check_apart(versions)
     if stable.version == candidate.version:
         _artifact_changed(world, stable, say)
+    elsewhere.check_judged(world.spec, lambda: serving(world, stable))
     now = time.time()
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now))
     rollout = Rollout(
@@ -103,10 +106,10 @@ def _artifact_changed(world: World, version: ModelVersion, say: Say) -> None:
     new = build(world.spec, version, world.home, say).bento
     if new.tag == now.tag:
         raise NothingToDo(
-            f"{same} {version.version}, which serves as {now.target} {now.precision} just as the spec wants it: there"
+            f"{same} {version.version}, which serves as {now.form} just as the spec wants it: there"
             f" is nothing to roll out. Move {world.spec.model.candidate} to a newer version, or change `service`"
         )
-    say(f"{version} is served as {now.target} {now.precision}; the spec now makes {new.target} {new.precision} of it")
+    say(f"{version} is served as {now.form}; the spec now makes {new.form} of it")
 
 
 def _same(world: World, rollout: Rollout) -> None:
@@ -133,7 +136,7 @@ def _build(world: World, rollout: Rollout, last: Event, say: Say) -> None:
             made[side] = its.bento
             facts[f"{side}_parity"] = parity(its)
             if world.spec.rollout.asks:
-                facts[f"{side}_source"] = world.registry.fetch(version).digest
+                facts[f"{side}_source"] = _files(world, version)
         if world.store.last(rollout.id).sequence == last.sequence:  # else aborted: recording will say so
             version = world.registry.resolve(world.spec.model.name, rollout.subject["stable"])
             made["stable"] = stable_bento(world, version, say)
@@ -141,11 +144,17 @@ def _build(world: World, rollout: Rollout, last: Event, say: Say) -> None:
             for side in world.spec.rollout.challengers:
                 _start(world, made[side], say)
             serve_stable(world, made["stable"], say, lambda: _unmoved(world, rollout, last))
+            elsewhere.check_apart(made, world.sides, world.spec.rollout.traffic)
         world.store.append(rollout, last, Built(facts | facts_of(made)), time.time())
     except BaseException as error:
         _unbuild(world, rollout, last, made, (side, error))
         if not (isinstance(error, Fenced) and world.store.last(rollout.id).state.phase.over):
             raise
+
+
+def _files(world: World, version: ModelVersion) -> str:
+    """Digest of what the registry has of it; what somebody else serves need not be a model that could be loaded."""
+    return world.registry.digest(version) if world.spec.service.external else world.registry.fetch(version).digest
 
 
 def _unmoved(world: World, rollout: Rollout, last: Event) -> None:
@@ -172,7 +181,7 @@ def _unbuild(
     with suppress(RouterDown):
         answering = _answering(world)  # a challenger may be what serves today, where somebody moved @champion by hand
     started = [r for which, bento in made.items() if which != "stable" for r in world.served(bento.tag)]
-    world.platform.stop([r for r in started if Endpoint(r.host, r.port) not in answering])
+    world.platform.stop(_idle(started, answering))
     # While the store does not answer nothing is lost: whoever comes next builds on.
     if isinstance(error, RegistryError | ServiceError | RolloutError) and not isinstance(error, Fenced | StoreDown):
         built = all(side in made for side in world.spec.rollout.challengers)
@@ -201,7 +210,8 @@ def bento_of(facts: Mapping[str, str], side: str, model: str) -> Bento:
 
 def _start(world: World, bento: Bento, say: Say) -> None:
     count = world.spec.service.replicas.min
-    say(f"starting {count} replica{'s' * (count != 1)} of {bento.tag} ({bento.target} {bento.precision})")
+    does = "waiting for" if bento.target == EXTERNAL else "starting"
+    say(f"{does} {count} replica{'s' * (count != 1)} of {bento.tag} ({bento.form})")
     world.platform.start(bento, count)
 
 
@@ -219,16 +229,32 @@ def serve_stable(world: World, bento: Bento, say: Say, still: Callable[[], None]
     stable = world.sides({"stable_bento": bento.tag})["stable"]
     if not world.router.running():
         say(f"starting the router on {world.spec.rollout.traffic.listen}")
-    world.router.start(Routes(stable))  # one that runs is adopted, and takes up what has changed in `traffic`
-    served = world.router.applied()
-    if not served.weight and not served.mirror and set(served.stable) != set(stable):
-        still()
-        world.router.apply(Routes(stable))
+    _route(world, Routes(stable), still)
     world.platform.watch({bento.tag})
     still()
     wanted.up(world.home, world.spec.document, bento)
     if not fed:
         feedback.stop(world.home, world.spec.name)
+
+
+def _route(world: World, routes: Routes, still: Callable[[], None]) -> None:
+    """A router that dies while it is asked is started once more; raises `RouterDown` when it is down again."""
+    try:
+        _routed(world, routes, still)
+    except RouterDown:
+        _routed(world, routes, still)
+
+
+def _routed(world: World, routes: Routes, still: Callable[[], None]) -> None:
+    world.router.start(routes)  # one that runs is adopted, and takes up what has changed in `traffic`
+    served = world.router.applied()
+    if not served.weight and not served.mirror and set(served.stable) != set(routes.stable):
+        world.router.apply(routes, lambda: _holds(still))
+
+
+def _holds(still: Callable[[], None]) -> bool:
+    still()
+    return True
 
 
 def _serve_feedback(world: World) -> bool:
@@ -254,7 +280,15 @@ def tidy(world: World) -> None:
     """Stop every replica that gets no traffic. Only for when no rollout of this spec is being built."""
     with suppress(RouterDown):
         answering = _answering(world)
-        world.platform.stop([r for r in world.platform.replicas() if Endpoint(r.host, r.port) not in answering])
+        world.platform.stop(_idle(world.platform.replicas(), answering))
+    with suppress(StoreDown):
+        elsewhere.forget(world.home, world.spec.name, asked_for(world))
+
+
+def _idle(replicas: Sequence[Replica], answering: AbstractSet[Endpoint]) -> list[Replica]:
+    """Who gets no traffic. What is served elsewhere goes as a whole: it is needed while any of it gets some."""
+    routed = {r.bento for r in replicas if is_external(r.bento) and Endpoint(r.host, r.port) in answering}
+    return [r for r in replicas if Endpoint(r.host, r.port) not in answering and r.bento not in routed]
 
 
 def _answering(world: World) -> set[Endpoint]:

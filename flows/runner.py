@@ -42,7 +42,7 @@ def _serve(specs: Sequence[Path], every: float) -> bool:
 
     told = True
     try:
-        serve(*deployments(list(specs), every), limit=50, query_seconds=2, print_starting_message=True)
+        serve(*deployments(list(specs), every), limit=50, query_seconds=1, print_starting_message=True)
     except* (RuntimeError, httpx.TransportError, httpx.HTTPStatusError) as lost:
         _LOG.debug("the runner ended", exc_info=lost)
         told = False

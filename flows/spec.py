@@ -13,6 +13,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
+from lockgate.flows import uncaptured
 from lockgate.flows.notify.spec import Notify
 from lockgate.monitoring.spec import MonitoringSpec
 from lockgate.monitoring.units import size_text
@@ -65,7 +66,7 @@ class Spec(BaseModel):
     @classmethod
     def _nothing_passes_that_is_refused(cls, value: RolloutSpec, info: ValidationInfo) -> RolloutSpec:
         service, allowed = info.data.get("service"), value.traffic.max_body
-        if service and allowed > service.max_body:
+        if service and not service.external and allowed > service.max_body:
             raise ValueError(
                 f"traffic.max_body: the router would pass {size_text(allowed)} to a service that refuses more than "
                 f"{size_text(service.max_body)}; raise service.max_body or lower this"
@@ -126,6 +127,13 @@ class Spec(BaseModel):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _captured(self) -> Self:
+        if self.service.external:
+            for why in (*uncaptured.judged(self.rollout), *uncaptured.monitored(self.monitoring)):
+                raise ValueError(why)
+        return self
+
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Self:
         """The spec that `document` was made from. Raises `ValueError` when an environment variable is gone."""
@@ -163,7 +171,7 @@ class Spec(BaseModel):
     @property
     def service_digest(self) -> str:
         """12 hexadecimal digits that change when the service is to be built differently."""
-        built = self.service.model_dump(mode="json", exclude={"replicas", "ready_within", "resources"})
+        built = self.service.model_dump(mode="json", exclude={"external", "replicas", "ready_within", "resources"})
         built["compile"].pop("limits")
         return _digest(built)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from lockgate.flows import elsewhere
 from lockgate.flows.build import build
 from lockgate.flows.world import World
 from lockgate.registry.words import ModelVersion
@@ -19,7 +20,7 @@ def serving(world: World, version: ModelVersion) -> Bento | None:
     A machine that was restarted serves nothing, but the last rollout says what it left behind.
     """
     for tag in (*_answers(world), *_left(world)):
-        bento = packaged(tag)
+        bento = elsewhere.known(world.home, world.spec.name, tag) or packaged(tag)
         if bento and (bento.model, bento.version) == (version.name, version.version):
             return bento
     return None
@@ -28,6 +29,13 @@ def serving(world: World, version: ModelVersion) -> Bento | None:
 def stable_bento(world: World, version: ModelVersion, say: Callable[[str], None]) -> Bento:
     """What serves already; only where nothing does it is built, under the present spec."""
     return serving(world, version) or build(world.spec, version, world.home, say).bento
+
+
+def asked_for(world: World) -> set[str]:
+    """Tags that somebody may ask for still: those of the open rollout, and what the last one left."""
+    opened = world.store.open_of(world.spec.name)
+    facts = world.store.last(opened.id).state.facts if opened else {}
+    return {*_left(world), *(tag for key, tag in facts.items() if key.endswith("_bento"))}
 
 
 def _answers(world: World) -> list[str]:

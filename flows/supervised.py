@@ -27,7 +27,7 @@ from lockgate.flows.wanted import Wanted
 from lockgate.flows.world import World, world
 from lockgate.rollout.controller import LEASE
 from lockgate.rollout.errors import RouterDown, RouterError, StoreDown
-from lockgate.rollout.store import Rollout
+from lockgate.rollout.store import Rollout, Store
 from lockgate.rollout.words import Phase, Routes
 from lockgate.services.errors import NotReady
 from lockgate.services.words import Bento
@@ -197,7 +197,7 @@ class Pipeline:
         yield Part(
             "stable",
             f"{name}: a replica of {view.stable.tag}",
-            lambda: len(it.served(view.stable.tag)) >= count,
+            lambda: sum(one.runs for one in it.served(view.stable.tag)) >= count,
             lambda: _start_stable(view, count),
         )
         if feedback.needed(it.spec):
@@ -233,14 +233,21 @@ class Pipeline:
             if mark != view.mark:
                 return
             if view.rollout is None or it.store.last(view.rollout.id).state.phase in _EARLY:
-                it.router.apply(replace(it.router.applied(), stable=stable))
+                served = it.router.applied()
+                # Whoever began to drive meanwhile has routed: its copies and shares must not be taken away again.
+                it.router.apply(replace(served, stable=stable), lambda: it.router.applied() == served)
                 return
             me = owner()
             if it.store.lease(view.rollout.id, me, time.time(), LEASE):  # else somebody drives it by now
+                mine = partial(_mine, it.store, view.rollout.id, me)
                 try:
-                    it.router.apply(replace(it.router.applied(), stable=stable))
+                    it.router.apply(replace(it.router.applied(), stable=stable), mine)
                 finally:
                     it.store.release(view.rollout.id, me)
+
+
+def _mine(store: Store, rollout: str, me: str) -> bool:
+    return store.holder(rollout, time.time()) == me
 
 
 def _start_router(view: _View) -> None:

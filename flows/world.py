@@ -16,7 +16,9 @@ from lockgate.rollout.envoy.source import EnvoySource
 from lockgate.rollout.store import Store
 from lockgate.rollout.words import Endpoint
 from lockgate.services.compile.environment import withhold
+from lockgate.services.external import ExternalPlatform
 from lockgate.services.local import LocalPlatform
+from lockgate.services.platforms import HereAndElsewhere
 from lockgate.services.ports import Platform
 from lockgate.services.words import Replica
 
@@ -62,11 +64,14 @@ def world(spec: Spec, where: Home | None = None) -> Iterator[World]:
             where,
             store,
             MlflowRegistry(where.models),
-            LocalPlatform(
-                where.replicas(spec.name),
-                spec.service.ready_within,
-                capture=where.capture(spec.name),
-                most=spec.service.resources.memory,
+            HereAndElsewhere(
+                LocalPlatform(
+                    where.replicas(spec.name),
+                    spec.service.ready_within,
+                    capture=where.capture(spec.name),
+                    most=spec.service.resources.memory,
+                ),
+                ExternalPlatform(where.external(spec.name), spec.service.ready_within),
             ),
             router,
             EnvoySource(router),

@@ -1,6 +1,7 @@
 """What `lockgate plan` asks of MLflow, without importing it: that import alone costs a second of CPU.
 
 Whatever is not plainly known here answers None, and the caller asks `MlflowRegistry`, which also has the sentences.
+An alias that is not set is plainly known: looking for one every other second must not take MLflow.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ from contextlib import closing
 from typing import Any
 from urllib.parse import quote
 
+from .errors import NoSuchVersion
 from .location import locate, sqlite_file
 from .words import ModelVersion
 
 _DELETED = "Deleted_Internal"
 _WORKSPACE = "default"
 _SECONDS = 5.0
+_LATEST = "@latest"
+"""MLflow makes it up: no row says it."""
 # Ways to reach a server that only MLflow knows.
 _SPECIAL = (
     "MLFLOW_ENABLE_WORKSPACES",
@@ -31,7 +35,10 @@ _SPECIAL = (
 
 
 def resolve_quickly(tracking_uri: str | None, name: str, references: Sequence[str]) -> list[ModelVersion] | None:
-    """The versions that aliases (`@champion`) or numbers name now, in their order; None when it takes MLflow to say."""
+    """The versions that aliases (`@champion`) or numbers name now, in their order; None when it takes MLflow to say.
+
+    Raises `NoSuchVersion` for an alias that is not set.
+    """
     if any(os.environ.get(variable) for variable in _SPECIAL):
         return None
     uri = locate(tracking_uri).registry
@@ -58,6 +65,8 @@ def _row(database: sqlite3.Connection, name: str, reference: str) -> ModelVersio
         "SELECT alias, version FROM registered_model_aliases WHERE workspace = ? AND name = ?", key
     ).fetchall()
     number = dict(aliases).get(reference[1:]) if reference.startswith("@") else int(reference)
+    if number is None and reference.lower() != _LATEST:
+        raise _unset(name, reference)
     row = database.execute(
         "SELECT version, source, run_id FROM model_versions "
         "WHERE workspace = ? AND name = ? AND version = ? AND current_stage != ?",
@@ -72,6 +81,10 @@ def _row(database: sqlite3.Connection, name: str, reference: str) -> ModelVersio
     return ModelVersion(name, str(row[0]), row[1] or "", row[2] or "", names, dict(tags))
 
 
+def _unset(name: str, reference: str) -> NoSuchVersion:
+    return NoSuchVersion(f"There is no {reference} of {name}")
+
+
 def _from_server(uri: str, name: str, references: Sequence[str]) -> list[ModelVersion] | None:
     import httpx
 
@@ -83,13 +96,15 @@ def _from_server(uri: str, name: str, references: Sequence[str]) -> list[ModelVe
 
 
 def _asked(client: Any, name: str, reference: str) -> ModelVersion:
-    """Raises one of the above for any answer but a version."""
+    """Raises one of the above for any answer but a version or that an alias is not set."""
     if reference.startswith("@"):
         path, query = "registered-models/alias", {"name": name, "alias": reference[1:]}
     else:
         path, query = "model-versions/get", {"name": name, "version": reference}
-    answer = client.get(f"/api/2.0/mlflow/{path}", params=query).raise_for_status()
-    found = answer.json()["model_version"]
+    answer = client.get(f"/api/2.0/mlflow/{path}", params=query)
+    if answer.is_client_error and reference.startswith("@") and _says_unset(answer.json(), reference[1:]):
+        raise _unset(name, reference)
+    found = answer.raise_for_status().json()["model_version"]
     return ModelVersion(
         name=found["name"],
         version=str(found["version"]),
@@ -98,6 +113,14 @@ def _asked(client: Any, name: str, reference: str) -> ModelVersion:
         aliases=tuple(sorted(found.get("aliases", ()))),
         tags={tag["key"]: tag.get("value", "") for tag in found.get("tags", ())},
     )
+
+
+def _says_unset(answer: dict[str, Any], alias: str) -> bool:
+    """MLflow's own words: a proxy's 404, or a name that MLflow does not take, says nothing of the alias."""
+    code, says = answer["error_code"], answer.get("message", "")
+    if code == "INVALID_PARAMETER_VALUE":
+        return bool(says == f"Registered model alias {alias} not found.")
+    return bool(code == "RESOURCE_DOES_NOT_EXIST")
 
 
 def _credentials() -> dict[str, Any]:

@@ -188,9 +188,10 @@ class LocalPlatform(Platform):
         ports_left = _PORTS_TRIED
         while waiting := [r for r in (*kept, *started) if r.id not in ready]:
             for record in waiting:
+                answers = _ready(record)  # may wait for it to come up: what it takes is looked at afterwards
                 if record in started and (too_much := _too_much(record)):  # one that served already is `watch`'s
                     raise self._not_ready(record, too_much)
-                if _ready(record):
+                if answers:
                     ready.add(record.id)
                     self._records.write(replace(record, ready=True))
                 elif reason := self._hopeless(record):

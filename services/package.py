@@ -27,7 +27,17 @@ from lockgate.services.serving.schema import Schema
 from lockgate.services.spec import ServiceSpec
 from lockgate.services.words import Bento
 
-_SERVING_NEEDS = ("bentoml", "httptools", "numpy", "orjson", "prometheus-client", "pyarrow", "pydantic", "uvloop")
+_SERVING_NEEDS = (
+    "bentoml",
+    "httptools",
+    "numpy",
+    "orjson",
+    "prometheus-client",
+    "pyarrow",
+    "pydantic",
+    "uvicorn",
+    "uvloop",
+)
 _LONGEST_NAME = 63
 QUIET = {"BENTOML_DO_NOT_TRACK": "True", "DO_NOT_TRACK": "1"}
 

@@ -18,10 +18,13 @@ class Platform(Protocol):
         """
 
     def stop(self, replicas: Sequence[Replica]) -> None:
-        """Let them finish what they answer, then end them. Stopping what is gone changes nothing."""
+        """Let them finish what they answer, then end them. Stopping what is gone changes nothing.
+
+        What somebody else runs goes as a whole: any of its replicas stands for its version.
+        """
 
     def replicas(self) -> Sequence[Replica]:
-        """Every replica that runs, whoever started it."""
+        """Every replica that runs, whoever started it; of what somebody else runs, also those that are down."""
 
     def watch(self, stable: Collection[str]) -> Mapping[str, str]:
         """End replicas that take more of the machine than they might when they were started; why, by their bento's tag.

@@ -18,7 +18,8 @@ from lockgate.monitoring.units import Bytes, Seconds, Share, seconds_text
 from lockgate.services.compile import words
 from lockgate.services.compile.fingerprint import gpus
 from lockgate.services.compile.words import Candidate, Limits, Options, Tolerance
-from lockgate.services.serving.threads import threads
+from lockgate.services.external_spec import NOT_OURS, External
+from lockgate.services.serving.threads import cores, owner
 
 TargetName = Literal[
     "eager",
@@ -143,8 +144,30 @@ class Replicas(_Section):
     min: int = Field(default=1, ge=1, le=64, description="Replicas of each variant that are kept running.")
 
 
+def _counted(value: object) -> object:
+    """One sentence, where pydantic says for each of the forms why it is not that one."""
+    if value != "auto" and (type(value) is not int or not 1 <= value <= _MOST_THREADS):
+        raise ValueError(f"write auto, or how many threads a call has: a whole number from 1 to {_MOST_THREADS}")
+    return value
+
+
+_MOST_THREADS = 512
+_COUNT = {"type": "integer", "minimum": 1, "maximum": _MOST_THREADS}
+Threads = Annotated[
+    int | Literal["auto"], BeforeValidator(_counted), WithJsonSchema({"anyOf": [{"const": "auto"}, _COUNT]})
+]
+
+
 class Resources(_Section):
     """What one replica may take of the machine."""
+
+    threads: Threads = Field(
+        default="auto",
+        description=(
+            "Of an engine's call. `auto`: as many as the search finds to pay, up to the cores shared by the"
+            " `replicas.min` replicas of both sides; on a GPU 1."
+        ),
+    )
 
     memory: Bytes | None = Field(
         default=None,
@@ -167,16 +190,19 @@ class ServiceSpec(_Section):
     max_body: Bytes = Field(default=16 * 2**20, le=256 * 2**20, description="Largest request body that is answered.")
     timeout: Seconds = Field(default=10.0, description="A request that takes longer is answered with 504.")
     ready_within: Seconds = Field(default=120.0, description="A replica that is not ready by then is given up.")
+    external: External | None = Field(
+        default=None, description="Where each version is served by somebody else; then nothing is compiled or started."
+    )
 
     def options(self, device: str | None = None, *, flavour: str = "", thorough: bool = False) -> Options:
         """The search that this section asks for; `device` overrides its own.
 
         `auto` means the CPU for flavours whose targets have nothing for a GPU.
         """
-        wanted = self.compile
+        wanted, on = self.compile, _device(device or self.compile.device, flavour)
         return Options(
             candidates=tuple(Candidate(t, p) for t in wanted.targets for p in wanted.precision),
-            device=_device(device or wanted.device, flavour),
+            device=on,
             tolerance=Tolerance(**wanted.parity.model_dump()),
             objective=words.Objective(
                 wanted.objective.minimize,
@@ -186,9 +212,20 @@ class ServiceSpec(_Section):
             ),
             limits=Limits(wanted.limits.time, wanted.limits.memory),
             max_batch=self.batching.max_batch_size,
-            threads=threads(),
+            threads=self._threads(),
+            most_threads=self._most_threads() if on == "cpu" else self._threads(),
             thorough=thorough,
         )
+
+    def _threads(self) -> int:
+        wanted = self.resources.threads
+        return owner() or (1 if wanted == "auto" else min(wanted, cores()))
+
+    def _most_threads(self) -> int:
+        """That the search may try. During a rollout two models share the machine, and shadowed requests run twice."""
+        if owner() or self.resources.threads != "auto":
+            return self._threads()
+        return max(1, cores() // (2 * self.replicas.min))
 
     @model_validator(mode="after")
     def _batches_are_made(self) -> Self:
@@ -208,6 +245,14 @@ class ServiceSpec(_Section):
                 f"batching.max_latency: a lone request would wait {seconds_text(latency)} for more rows, "
                 f"but it is given up after the service's timeout of {seconds_text(self.timeout)}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _served_by_one(self) -> Self:
+        """What is stored has every field in it: only a value of the user's own is a mistake."""
+        for name, why in NOT_OURS.items() if self.external else ():
+            if getattr(self, name) != type(self).model_fields[name].get_default():
+                raise ValueError(f"{name}: {why}")
         return self
 
 

@@ -110,7 +110,7 @@ def _challengers(rollout: Rollout, state: State) -> list[dict[str, Any]]:
 def _parity(state: State, build: Build | None) -> dict[str, Any]:
     """`sentence` was written when it was proven; the numbers are there where the build is known on this machine."""
     sentence = state.facts.get(f"{state.winner}_parity", "")
-    return {"sentence": sentence, "evidence": asdict(build.parity) if build else None}
+    return {"sentence": sentence, "evidence": asdict(build.parity) if build and build.parity else None}
 
 
 def _search(build: Build) -> Search:

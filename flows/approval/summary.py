@@ -9,6 +9,7 @@ from typing import Any
 from lockgate.flows.approval import steps
 from lockgate.flows.approval.document import Evidence
 from lockgate.flows.approval.words import line, outcome
+from lockgate.services.words import EXTERNAL
 
 Mark = Callable[[object], str]
 """Makes text from outside harmless where it is going to stand."""
@@ -56,6 +57,8 @@ def served(evidence: Evidence, mark: Mark) -> str:
 
 
 def _compiled(side: Mapping[str, str], mark: Mark) -> str:
+    if side["target"] == EXTERNAL:
+        return "served elsewhere"
     what = f"{mark(side['target'])} {mark(side['precision'])}".strip() or "not known"
     return f"{what} (artifact {mark(side['digest'][:12])})" if side["digest"] else what
 

@@ -30,7 +30,8 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option
     Nothing is served and nothing is rolled out. What was compiled is kept, and `lockgate run` finds it. The table and
     the picture go to the MLflow run of the version as well. Exit code 12 when no candidate can be served.
     """
-    from lockgate.flows import compiled, view
+    from lockgate.flows import builds, compiled, view
+    from lockgate.flows.elsewhere import check_here
     from lockgate.flows.home import home
     from lockgate.flows.spec import load
     from lockgate.flows.specfile.environment import referred
@@ -42,12 +43,13 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option
     from lockgate.services.compile.environment import withhold
 
     spec, where = load(file), home()
+    check_here(spec, "nothing of it is compiled; compile it where it is packaged")
     withhold(referred(spec.document))
     registry = MlflowRegistry(where.models)
     with Terminal(quiet=json_).busy() as terminal:
         found = registry.resolve(spec.model.name, version or spec.model.candidate)
         fetched = registry.fetch(found)
-        options = spec.service.options(device, flavour=fetched.flavour, thorough=thorough)
+        options = builds.options(spec, device, flavour=fetched.flavour, thorough=thorough)
         search = look(fetched, spec.model.trust, options, where.artifacts, terminal.say)
         compiled.record(search, found, registry, terminal.say)
         if picture:

@@ -21,6 +21,7 @@ def command(file: Path) -> None:
     from lockgate.flows.lease import undriven_only
     from lockgate.flows.spec import load
     from lockgate.flows.world import world
+    from lockgate.services.external import is_external
 
     with world(load(file)) as it:
         undriven_only(it)
@@ -33,4 +34,8 @@ def command(file: Path) -> None:
             it.router.stop()
             feedback.stop(it.home, it.spec.name)
             it.platform.stop(it.platform.replicas())
-        click.echo(f"stopped the router and {len(replicas)} replica{'s' * (len(replicas) != 1)} of {it.spec.name}")
+        ours = [one for one in replicas if not is_external(one.bento)]
+        theirs = [one for one in replicas if is_external(one.bento) and one.ready]
+        click.echo(f"stopped the router and {len(ours)} replica{'s' * (len(ours) != 1)} of {it.spec.name}")
+        if theirs:
+            click.echo(f"{len(theirs)} that somebody else serves run on")

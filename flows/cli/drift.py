@@ -44,12 +44,14 @@ def command(file: Path, page: Path | None, side: str | None, json_: bool) -> Non
     """
     from lockgate.flows import drift_now
     from lockgate.flows.drift_performance import measured
+    from lockgate.flows.elsewhere import check_here
     from lockgate.flows.exits import Exit
     from lockgate.flows.home import home
     from lockgate.flows.spec import load
     from lockgate.monitoring.drift.errors import NoReference
 
     spec, where = load(file), home()
+    check_here(spec, "nothing captures what it answers, so its inputs cannot be compared")
     now, why = None, ""
     performance = measured(spec, where)
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -185,13 +185,10 @@ def _show(it: dict[str, Any], missing: str) -> None:
         table.add_row(side, f"{it['model']} {it[side]['reference']} = version {it[side]['version']}")
     for name, of in it["others"].items():
         table.add_row(name, f"{it['model']} {of['reference']} = version {of['version']}")
-    parity = it["parity"]
-    wanted = it["objective"]
-    table.add_row("compile", f"{', '.join(it['targets'])}   at {', '.join(it['precision'])}")
-    batches = ", ".join(map(str, wanted["batch_size"]))
-    table.add_row("", f"the least {wanted['minimize']} at batch {batches} of those that keep parity")
-    table.add_row("parity", f"rtol {parity['rtol']:g}, atol {parity['atol']:g}, {parity['rows']} rows")
-    table.add_row("replicas", f"{it['replicas']} of each side")
+    for row in _elsewhere(it) if it["external"] else _compiled(it):
+        table.add_row(*row)
+    if it["serves"]:
+        table.add_row("now", it["serves"]["words"])
     for key, port in it["ports"].items():
         table.add_row(key, f"{port['address']}   {port['state']}")
     console.print(table)
@@ -209,6 +206,26 @@ def _show(it: dict[str, Any], missing: str) -> None:
         _show_forecast(console, it["forecast"])
     else:
         console.print(missing)
+
+
+def _compiled(it: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What becomes of each version."""
+    parity, wanted = it["parity"], it["objective"]
+    yield "compile", f"{', '.join(it['targets'])}   at {', '.join(it['precision'])}"
+    batches = ", ".join(map(str, wanted["batch_size"]))
+    yield "", f"the least {wanted['minimize']} at batch {batches} of those that keep parity"
+    yield "parity", f"rtol {parity['rtol']:g}, atol {parity['atol']:g}, {parity['rows']} rows"
+    yield "replicas", f"{it['replicas']} of each side"
+
+
+def _elsewhere(it: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """The same, where somebody else serves them."""
+    yield "served", "elsewhere: nothing is compiled, and nothing proven"
+    for side, places in it["external"].items():
+        if side == "stable" and it["serves"]:
+            continue
+        yield "", f"{side} at {', '.join(places)}"
+    yield "replicas", f"at least {it['replicas']} of each side must answer"
 
 
 def _ends(step: dict[str, Any]) -> tuple[str, str]:

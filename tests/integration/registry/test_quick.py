@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from lockgate.registry.errors import NoSuchVersion
 from lockgate.registry.quick import resolve_quickly
 
 
@@ -35,12 +36,20 @@ def test_a_logged_model_has_its_source(shelf: Any, champion: str) -> None:
 def test_what_is_not_there_is_left_to_the_registry(shelf: Any) -> None:
     shelf.bare(versions=2)
     shelf.point("champion", "2")
-    shelf.point("gone", "1")
     shelf.client.delete_model_version("fraud", "1")
 
-    for references in (["@champion", "@nobody"], ["9"], ["1"], ["@gone"]):
+    for references in (["9"], ["1"], ["@latest"]):
         assert resolve_quickly(shelf.uri, "fraud", references) is None
-    assert resolve_quickly(shelf.uri, "nothing", ["@champion"]) is None
+
+
+@pytest.mark.parametrize(("name", "alias"), [("fraud", "nobody"), ("fraud", "gone"), ("nothing", "champion")])
+def test_an_alias_that_is_not_set_takes_no_mlflow(shelf: Any, name: str, alias: str) -> None:
+    shelf.bare(versions=2)
+    shelf.point("champion", "1")
+    shelf.point("gone", "2")
+    shelf.client.delete_model_version("fraud", "2")  # and its alias
+    with pytest.raises(NoSuchVersion, match=f"There is no @{alias} of {name}"):
+        resolve_quickly(shelf.uri, name, [f"@{alias}"])
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lockgate.registry.errors import RegistryDown
+from lockgate.registry.errors import NoSuchVersion, RegistryDown
 from lockgate.registry.mlflow_registry import MlflowRegistry
 from lockgate.registry.quick import resolve_quickly
 
@@ -35,7 +35,10 @@ def test_a_server_gives_the_same_answers_until_it_stops(
     quick = resolve_quickly(server.uri, "fraud", ["@champion", champion])
     assert quick == [registry.resolve("fraud", "@champion")] * 2
     assert quick == resolve_quickly(shelf.uri, "fraud", ["@champion", champion])
-    assert resolve_quickly(server.uri, "fraud", ["@nobody"]) is None
+    for name, alias in (("fraud", "@nobody"), ("nothing", "@champion")):
+        with pytest.raises(NoSuchVersion, match=f"There is no {alias} of {name}"):
+            resolve_quickly(server.uri, name, [alias])
+    assert resolve_quickly(server.uri, "fraud", ["@no/alias"]) is None  # MLflow has a sentence for it
     assert resolve_quickly(server.uri, "nothing", ["1"]) is None
 
     registry.assign("fraud", champion, expected=champion)

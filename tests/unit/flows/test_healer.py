@@ -11,6 +11,7 @@ from lockgate.flows.drive import Healer
 from lockgate.flows.home import Home
 from lockgate.rollout.state import State
 from lockgate.rollout.words import Phase
+from lockgate.services.words import Replica
 
 SIDES = ("stable", "candidate", "small")
 FACTS = {f"{s}_{what}": f"{s}-{what}" for s in SIDES for what in ("bento", "digest", "version", "target", "precision")}
@@ -30,6 +31,9 @@ class Machine:
         self.spared = stable
         return {f"{side}-bento": self.sentence for side in self.dying if self.sentence}
 
+    def replicas(self) -> list[Any]:
+        return [Replica(side, f"{side}-bento", "127.0.0.1", 1, 0) for side in self.up]
+
     def start(self, bento: Any, count: int) -> None:  # noqa: ARG002 - the port's
         side = bento.tag.removesuffix("-bento")
         self.started.append(side)
@@ -47,7 +51,6 @@ def healer(machine: Machine) -> Healer:
         spec=spec,
         home=Home(Path("/nowhere"), ""),  # no folder of a pipeline: nothing is counted there
         platform=machine,
-        served=lambda tag: ["replica"] if tag.removesuffix("-bento") in machine.up else [],
     )
     return Healer(world, FACTS)  # type: ignore[arg-type]
 

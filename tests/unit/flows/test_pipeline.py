@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from lockgate.flows import pipeline
 from lockgate.flows.home import home
 from lockgate.flows.spec import parse
 from lockgate.registry.errors import RegistryDown
+from lockgate.rollout.errors import Unreadable
 from lockgate.rollout.state import Built
 from lockgate.rollout.store import Rollout, opened
 
@@ -79,6 +81,26 @@ def test_a_release_and_a_sweep_start_one_driver(monkeypatch: pytest.MonkeyPatch)
     assert asyncio.run(pipeline.release_flow.fn("fraud.yaml")) == "fraud-1"
     assert asyncio.run(pipeline.sweep_flow.fn([])) == 0
     assert len(begun) == 1
+
+
+def test_a_release_that_fails_after_it_has_opened_gives_the_lease_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def release(it: Any, me: str, _say: object) -> Rollout:
+        rollout = Rollout("fraud-1", "fraud", it.spec.rollout, {}, it.spec.document, 1000.0, None)
+        it.store.open(rollout, 1000.0)
+        assert it.store.lease(rollout.id, me, time.time(), 15.0)
+        return rollout
+
+    def begin_shadow(*_: object) -> None:
+        raise Unreadable("an event cannot be read")
+
+    monkeypatch.setattr(pipeline, "release", release)
+    monkeypatch.setattr(pipeline, "begin_shadow", begin_shadow)
+    with pytest.raises(Unreadable):
+        pipeline._release(written(tmp_path, "fraud"))
+    with opened(home().store_url) as store:
+        assert store.holder("fraud-1", time.time()) == ""
 
 
 def test_of_two_looks_at_the_same_inputs_there_is_one_at_a_time(tmp_path: Path) -> None:

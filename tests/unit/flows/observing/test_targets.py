@@ -79,6 +79,19 @@ def test_replicas_and_router_of_an_open_rollout(home: Home, store: Store, reader
     }
 
 
+def test_who_is_served_elsewhere_is_no_target_and_the_router_knows_its_version(home: Home) -> None:
+    traffic = RolloutSpec.model_validate(ROLLOUT).traffic
+    facts = {"stable_bento": "toy:a", "stable_version": "1", "stable_target": "eager"}
+    facts |= {"candidate_bento": "external/toy:b", "candidate_version": "2", "candidate_target": "external"}
+    replica(home, "a1", "toy:a", 3001)
+    every = targets.targets(home, [Pipeline("toy", "m", traffic, facts, open=True)])
+    assert [one["labels"].get("version_of_candidate") for one in every["envoy"]] == ["2"]
+    assert [one["labels"].get("version_of_stable") for one in every["envoy"]] == ["1"]
+    assert [one["targets"] for one in every["replica"]] == [["127.0.0.1:3001"]]
+    (over,) = targets.targets(home, [Pipeline("toy", "m", traffic, facts)])["envoy"]
+    assert "version_of_candidate" not in over["labels"]
+
+
 def test_nobody_is_missed_once_everything_is_down(home: Home, store: Store, reader: Reader) -> None:
     rollout = open_rollout(store)
     assert [address for address, _ in found(home, reader)["envoy"]] == ["127.0.0.1:9901"]
