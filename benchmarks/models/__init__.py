@@ -1,4 +1,4 @@
-"""Four models in plain torch with seeded weights: what `benchmarks.compile` compiles. Nothing is downloaded."""
+"""Models in plain torch with seeded weights, for compiling and for serving. Nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -60,6 +60,7 @@ KINDS = {
     "mlp": Kind("mlp", _VECTOR, 256, _vectors),
     "minilm": Kind("minilm", _TEXT, 16, _texts, unit="sequences"),
     "resnet50": Kind("resnet50", _PICTURE, 16, _images, unit="images"),
+    "bert-mini": Kind("bert_mini", _TEXT, 16, _texts, unit="sequences"),
     "bert-base": Kind("bert", _TEXT, 8, _texts, unit="sequences"),
 }
 

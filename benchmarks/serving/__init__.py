@@ -1,0 +1,1 @@
+"""Lockgate's bento, direct and through the router, beside other model servers with the same model."""
