@@ -6,6 +6,8 @@ STAMP  := $(VENV)/.installed
 SHELL  := /bin/bash
 # Two tests at a time: much of a test is waiting.
 TWO    := -n 2 --dist worksteal
+# Whole pipelines wait even more.
+THREE  := -n 3 --dist worksteal
 
 .PHONY: demo test test-fast test-slow check audit format env clean
 
@@ -31,7 +33,7 @@ test-fast: $(STAMP)
 	$(BIN)/python -m pytest -m 'not scenario' $(TWO) tests
 
 test-slow: $(STAMP)
-	$(BIN)/python -m pytest -m scenario $(TWO) tests
+	$(BIN)/python -m pytest -m scenario $(THREE) tests
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
