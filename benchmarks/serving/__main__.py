@@ -83,7 +83,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--output", type=Path, help="a file of JSON for all figures, model by model")
     parser.add_argument("--docs", type=Path, help="a page whose marked place gets the tables of --output")
     parser.add_argument("--picture", type=Path, help="a PNG of what is in --output")
-    return parser.parse_args()
+    asked = parser.parse_args()
+    if asked.docs and not asked.docs.is_file():
+        parser.error(f"--docs {asked.docs}: there is no such page")  # now, and not after the last round
+    return asked
 
 
 def _names(known: Any) -> Callable[[str], tuple[str, ...]]:

@@ -30,7 +30,7 @@ def draw(results: Mapping[str, Figures], file: Path) -> None:
 
 
 def _bars(axis: Any, name: str, found: Figures) -> None:
-    sides = [side for side in found["sides"].values() if side["best"]][::-1]
+    sides = [side for side in found["sides"].values() if side["best"] and not side["lost"]][::-1]
     values = [side["best"]["rps"] for side in sides]
     colours = [_OURS[0] if "Lockgate" in side["title"] else _THEIRS for side in sides]
     bars = axis.barh([side["title"] for side in sides], values, color=colours)
@@ -45,7 +45,7 @@ def _lines(axis: Any, name: str, found: Figures) -> None:
         axis.set_visible(False)
         return
     colours = cycle(_COLOURS)
-    for side in found["sides"].values():
+    for side in (side for side in found["sides"].values() if not side["lost"]):
         points = sorted((float(rate), value["p99_ms"]) for rate, value in side["open"].items() if value["p99_ms"])
         ours = "Lockgate" in side["title"]
         if not points:
