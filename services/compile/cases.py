@@ -12,6 +12,8 @@ from .words import Array, Arrays, Input
 
 SAMPLE = "sample"
 ZEROS, EXTREMES, MISSING = "zeros", "extremes", "missing values"
+SIZES = {"shorter rows": 0.5, "longer rows": 1.5}
+"""Times the example's sizes, where the signature leaves them free."""
 _BEYOND = 10.0
 """Extremes lie this many ranges of the column beyond its smallest and largest value."""
 
@@ -58,6 +60,10 @@ def edges(sample: Arrays, inputs: tuple[Input, ...]) -> dict[str, Arrays]:
     optional = {i.name for i in inputs if not i.required and np.dtype(i.dtype).kind == "f"}
     if optional:
         found[MISSING] = {name: _missing(value, name in optional) for name, value in sample.items()}
+    free = {i.name: [axis for axis, size in enumerate(i.shape) if axis and size < 0] for i in inputs}
+    if any(free.values()):
+        for case, times in SIZES.items():
+            found[case] = {name: _resized(value[:4], free.get(name, []), times) for name, value in sample.items()}
     return found
 
 
@@ -80,6 +86,14 @@ def _extreme(value: Array) -> Array:
         return np.stack([low, high, low, high])
     reach = _BEYOND * (high - low)
     return np.stack([low, high, low - reach, high + reach]).astype(value.dtype)
+
+
+def _resized(value: Array, axes: list[int], times: float) -> Array:
+    """Its beginning, or beginning again after its end."""
+    for axis in axes:
+        size = value.shape[axis]
+        value = np.take(value, np.arange(max(1, round(size * times))) % max(1, size), axis) if size else value
+    return np.ascontiguousarray(value)
 
 
 def _missing(value: Array, optional: bool) -> Array:  # noqa: FBT001 - a property of the column

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from . import fingerprint, reference
+from .cache import of_folder
 from .cases import first
+from .errors import Lost
 from .ports import Compiler
 from .words import About, Candidate, Job, Model, Options, Tolerance
 
@@ -69,10 +71,15 @@ def artifact(work: Work, into: Path) -> None:
     (folder / MANIFEST).write_text(json.dumps(whole, indent=1), encoding="utf-8")
 
 
-def widened(folder: Path, threads: int, into: Path) -> None:
-    """The artifact in `folder` as another one in `into/artifact`: the same files, to be served with more threads."""
+def widened(folder: Path, digest: str, threads: int, into: Path) -> None:
+    """The artifact in `folder` as another one in `into/artifact`: the same files, to be served with more threads.
+
+    Raises `Lost` where they are no longer those of `digest`, and `OSError`.
+    """
     found = Path(shutil.copytree(folder, into / "artifact"))
-    whole = {**manifest(folder), "threads": threads}
+    if of_folder(found) != digest:
+        raise Lost(f"the files in {folder} changed since they were proven")
+    whole = {**manifest(found), "threads": threads}
     (found / MANIFEST).write_text(json.dumps(whole, indent=1), encoding="utf-8")
 
 

@@ -67,6 +67,8 @@ class _Searching:
         self._stacks: dict[Candidate, ExitStack] = {}
         self._hopeless: set[Candidate] = set()
         self._gains: dict[Candidate, float] = {}
+        self._narrow: dict[Candidate, Row] = {}
+        """Rows with the search's own number of threads, of those that are faster with more."""
         self._settled: dict[Candidate, Path] = {}
         plan = Rounds(drop=not options.thorough)
         self._race = Race(self._time, options.objective, plan, self._lost)
@@ -112,8 +114,8 @@ class _Searching:
         for candidate in self._leaders():
             say(f"trying {candidate} with more threads")
             self._widen(candidate)
-        if best := self._best():
-            self._choose(best)
+        while (best := self._best()) and (failed := self._choose(best)):
+            say(f"{best} stays at its first number of threads: {failed}")
         return [self._rows[c] for c in self._options.candidates]
 
     def found(self, rows: list[Row], seconds: float) -> Search:
@@ -224,15 +226,26 @@ class _Searching:
     def _widen(self, candidate: Candidate) -> None:
         with TemporaryDirectory(prefix="lockgate-probe-") as folder:
             start = partial(probe, self._place(candidate), self._answers, Path(folder) / "log", self._options.limits)
-            found = widen(self._rows[candidate], self._probes[candidate], start, self._options)
-            self._rows[candidate], self._gains[candidate] = found
+            narrow = self._rows[candidate]
+            self._rows[candidate], self._gains[candidate] = widen(narrow, self._probes[candidate], start, self._options)
+            self._narrow[candidate] = narrow
 
-    def _choose(self, candidate: Candidate) -> None:
-        self._rows[candidate] = row = replace(self._rows[candidate], outcome="chosen")
+    def _choose(self, candidate: Candidate) -> str:
+        """Or why its copy with more threads could not be made: it is again what it was with few, and may not win."""
+        row = self._rows[candidate]
         if row.threads != self._options.threads:
-            name = shelf.key(self._about, candidate, self._options)
-            self._settled[candidate], digest = settle(self._place(candidate), row.threads, self._cache, name)
-            self._rows[candidate] = replace(row, digest=digest)
+            key, base = shelf.key(self._about, candidate, self._options), (self._place(candidate), row.digest)
+            try:
+                self._settled[candidate], digest = settle(base, row.threads, self._cache, key)
+            except (Lost, OSError) as failed:
+                before, why = self._narrow[candidate], " ".join(str(failed).split())[:300]
+                said = f"{row.threads} threads: not made, {why}"
+                self._rows[candidate] = replace(before, reason="; ".join(filter(None, (before.reason, said))))
+                del self._gains[candidate]
+                return said
+            row = replace(row, digest=digest)
+        self._rows[candidate] = replace(row, outcome="chosen")
+        return ""
 
     def _best(self) -> Candidate | None:
         """Of those who ran to the end; where speed is not what counts, of all that were measured."""

@@ -20,7 +20,7 @@ import numpy as np
 from .cache import of_folder
 from .engines.feeds import feed
 from .errors import NotMade
-from .words import Model
+from .words import About, Input, Model
 
 _ANSWER = "answer.json"
 
@@ -50,6 +50,21 @@ def outputs(model: Model) -> list[dict[str, Any]]:
     """Names and row shapes of what the source answers: that decides."""
     answer = model.run(model.about.example)
     return [{"name": name, "row_shape": list(value.shape[1:])} for name, value in answer.items()]
+
+
+def free(about: About) -> Input | None:
+    """The first input with a size that is free beside its rows: requests may have any there."""
+    return next((i for i in about.inputs if any(size < 0 for size in i.shape[1:])), None)
+
+
+def held(about: About, instead: str) -> str | None:
+    """Why a target that makes its kernels for the example's sizes cannot take these inputs, in one line, or None."""
+    if (found := free(about)) is None:
+        return None
+    return (
+        f"input {found.name!r} has a free size beside its rows ({list(found.shape)}), and what this target makes holds "
+        f"the example's: fix the size in the signature, or serve with {instead}"
+    )
 
 
 def missing(modules: Iterable[str]) -> str | None:

@@ -20,6 +20,9 @@ PAYS = 1.3
 QUICK = 0.0005
 """Seconds. A faster call is left alone: it runs on the event loop, and waking a thread costs a good part of it."""
 
+_DIGITS = 16
+"""Of the base's digest, in the name of a copy with more threads."""
+
 Start = Callable[[int], AbstractContextManager[Prober]]
 """A fresh process that holds the artifact, with so many threads; raises `Lost`."""
 
@@ -78,13 +81,17 @@ def _raise(_who: Candidate, reason: str) -> None:
     raise Lost(reason)
 
 
-def settle(place: Path, threads: int, cache: Path, name: str) -> tuple[Path, str]:
-    """The artifact in `place` as another one, to be served with so many threads: its folder and digest."""
-    name = f"{name}-{threads}-threads"
+def settle(base: tuple[Path, str], threads: int, cache: Path, key: str) -> tuple[Path, str]:
+    """An artifact, by folder and digest, as another one, to be served with so many threads: its folder and digest.
+
+    An artifact that was built again is another base, whose copy has another name. Raises `Lost` and `OSError`.
+    """
+    place, digest = base
+    name = f"{key}-{digest[:_DIGITS]}-{threads}-threads"
     with shelf.workshop(cache, name) as workshop:
         made = shelf.load(cache / name)
         if made is None:
-            making.widened(place, threads, workshop / "built")
+            making.widened(place, digest, threads, workshop / "built")
             shelf.store(workshop / "built", cache / name, 0.0)
             made = shelf.load(cache / name)
     if made is None:

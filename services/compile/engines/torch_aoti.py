@@ -13,8 +13,16 @@ from .torch_eager import TorchEngine
 def load(folder: Path, manifest: Mapping[str, Any], threads: int | None) -> TorchEngine:
     torch_values.use(threads)
     loader = package(folder / manifest["file"], alone=bool(manifest.get("graphs")))
+    wanted = [tuple(sizes) for sizes in manifest["sizes"]]
 
     def call(*arguments: Any) -> Any:
+        """Kernels read memory by the sizes that they were made for, wherever the arguments end.
+
+        AOTInductor's own check (AOTI_RUNTIME_CHECK_INPUTS) also refuses batches that the kernels answer rightly.
+        """
+        given = [argument.shape[1:] for argument in arguments]
+        if given != wanted:
+            raise ValueError(f"rows of sizes {[*map(tuple, given)]}, where the kernels are for {wanted}")
         return loader.boxed_run(list(arguments))
 
     return TorchEngine(torch_graphs.graphed(call, manifest), manifest)

@@ -31,19 +31,23 @@ def buckets(largest: int) -> list[int]:
 class Graphed:
     """Records one graph per bucket, when it is first used: `start.warm` does, before anybody asks.
 
-    Larger batches run unrecorded. One thread at a time, until the answers are copied: each replay writes where the one
-    before did.
+    Larger batches run unrecorded, and so do rows of other sizes than the first call's: what is copied into a recorded
+    tensor is stretched to its shape without a word. One thread at a time, until the answers are copied: each replay
+    writes where the one before did.
     """
 
     def __init__(self, call: Callable[..., Any], largest: int) -> None:
         self._call = call
         self._largest = bucket(largest)
+        self._sizes: list[Any] = []
         self._recorded: dict[int, tuple[Any, list[Any], list[Any]]] = {}
         self._pool: Any = None
 
     def __call__(self, *arguments: Any) -> Any:
         rows = len(arguments[0])
-        if rows > self._largest:
+        sizes = [argument.shape[1:] for argument in arguments]
+        self._sizes = self._sizes or sizes
+        if rows > self._largest or sizes != self._sizes:
             return self._call(*arguments)
         size = bucket(rows)
         if size not in self._recorded:

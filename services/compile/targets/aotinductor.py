@@ -21,7 +21,8 @@ class AotInductor(Compiler):
     heavy = True
 
     def supports(self, about: About, precision: Precision, device: Device) -> str | None:
-        refused = torch_refusals.refusal(about, precision, device) or torch_compiled.no_compiler()
+        refused = torch_refusals.refusal(about, precision, device) or torch_refusals.held(about)
+        refused = refused or torch_compiled.no_compiler()
         if refused or precision != "int8":
             return refused
         return torch_refusals.no_torchao() or (torch_refusals.no_x86() if device == "cpu" else None)
@@ -38,6 +39,7 @@ class AotInductor(Compiler):
             "file": FILE,
             "feeds": feeds,
             "outputs": outputs,
+            "sizes": [list(tensor.shape[1:]) for tensor in torch_program.arguments(model, feeds, 1)],
             "device": job.device,
             "packages": source.versions(["torch"]),
             "portable": False,

@@ -33,8 +33,10 @@ def write(model: Model, job: Job, into: Path) -> dict[str, Any]:
 def store(model: Model, into: Path) -> dict[str, Any]:
     """The source program under `into`, in the form that loads it again."""
     packages = needs(model.about)
+    guarded = {}
     if model.about.storage == "pt2":
         storage, file = "pt2", "model.pt2"
+        guarded = {"guarded": True} if source.free(model.about) else {}
         shutil.copyfile(model.about.file, into / file)
     elif torch_program.scripted(model):
         storage, file = "torchscript", "model.ts"
@@ -43,4 +45,4 @@ def store(model: Model, into: Path) -> dict[str, Any]:
     else:
         storage, file = "pickle", "model.pkl"
         packages |= pickles.write(model, into / file)
-    return {"storage": storage, "file": file, "packages": source.versions(packages)}
+    return {"storage": storage, "file": file, "packages": source.versions(packages), **guarded}

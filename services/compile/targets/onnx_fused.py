@@ -16,6 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from .. import source
 from ..engines.onnx import CPU
 from ..words import Job, Model
 from . import onnx_graph, onnx_half, onnx_measure, onnx_providers
@@ -43,8 +44,11 @@ def at_load(path: Path) -> dict[str, int]:
 
 
 def attention(model: Model, path: Path, feeds: onnx_graph.Feeds, job: Job) -> list[dict[str, Any]]:
-    """Replace the graph by the quickest of its fused forms, if one is quicker; returns what was tried."""
-    if "Softmax" not in _operators(path):
+    """Replace the graph by the quickest of its fused forms, if one is quicker; returns what was tried.
+
+    Each is held to the example's sizes, so a graph that takes others stays as it is.
+    """
+    if "Softmax" not in _operators(path) or source.free(model.about):
         return []
     ways: dict[str, Callable[[Model, Path, Path], None]] = {"optimizer": _optimised}
     if model.about.flavour == "pytorch":

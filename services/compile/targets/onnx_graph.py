@@ -22,6 +22,8 @@ _WRITERS = {
 }
 _SAME_SHAPES = ("pytorch", "onnx", "keras")
 """The other flavours answer (n,) where their graph answers (n, 1)."""
+_TRACED = {"pytorch": "eager or torch-compile", "keras": "eager or savedmodel"}
+"""Their graphs are exported from a run on the example, with free rows; and what takes any size instead."""
 CLASSIC = ("sklearn", "xgboost", "lightgbm")
 """Their graphs are made of ONNX's operators for classic machine learning, ai.onnx.ml."""
 BOOSTED = ("xgboost", "lightgbm")
@@ -32,7 +34,8 @@ def refusal(about: About) -> str | None:
     """Each writer has `NEEDS`, the modules it takes, and `write(model, path)`, which returns the feeds."""
     if about.flavour not in _WRITERS:
         return f"there is no way from {about.flavour} to ONNX"
-    return source.missing({"onnx", *_writer(about).NEEDS})
+    held = source.held(about, _TRACED[about.flavour]) if about.flavour in _TRACED else None
+    return held or source.missing({"onnx", *_writer(about).NEEDS})
 
 
 def environment(about: About) -> Mapping[str, str]:

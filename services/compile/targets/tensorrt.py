@@ -34,6 +34,8 @@ class TensorRt(Compiler):
             return onnx_providers.absent(engine.CUDA) or "TensorRT runs on the GPU; the device is cpu"
         if any(i.dtype == "object" for i in about.inputs):
             return "TensorRT takes no strings"
+        if held := source.held(about, "onnxruntime"):  # its engines' profiles are made of the example's sizes
+            return held
         return onnx_providers.absent(engine.TENSORRT)
 
     def environment(self, about: About) -> Mapping[str, str]:

@@ -20,6 +20,11 @@ def refusal(about: About, precision: Precision, device: Device) -> str | None:
     return _no_gpu(precision) if device == "cuda" else _no_half(precision)
 
 
+def held(about: About) -> str | None:
+    """What is exported or traced frees the rows only; and AOTInductor's kernels read beyond what they do not expect."""
+    return source.held(about, "eager or torch-compile")
+
+
 def _no_gpu(precision: Precision) -> str | None:
     if not fingerprint.gpus():
         return "no NVIDIA GPU here"

@@ -26,7 +26,8 @@ class TorchTensorRt(Compiler):
             return "int8 engines come from a quantised ONNX graph: the target tensorrt"
         if device != "cuda":
             return "TensorRT is for NVIDIA GPUs"
-        return torch_refusals.refusal(about, precision, device) or source.missing({"torch_tensorrt", "tensorrt"})
+        refused = torch_refusals.refusal(about, precision, device) or torch_refusals.held(about)
+        return refused or source.missing({"torch_tensorrt", "tensorrt"})
 
     def compile(self, model: Model, job: Job, into: Path) -> dict[str, Any]:
         torch_program.no_script(model)

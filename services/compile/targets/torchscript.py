@@ -22,7 +22,7 @@ class TorchScript(Compiler):
     def supports(self, about: About, precision: Precision, device: Device) -> str | None:
         if precision == "int8":
             return "TorchScript has no way to int8 that is kept up: use aotinductor"
-        return torch_refusals.refusal(about, precision, device)
+        return torch_refusals.refusal(about, precision, device) or torch_refusals.held(about)
 
     def compile(self, model: Model, job: Job, into: Path) -> dict[str, Any]:
         torch_values.use(job.threads)

@@ -38,8 +38,9 @@ def _recorded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def searched(toys: Any, cache: Path, *targets: str, **settings: Any) -> Search:
     candidates = tuple(Candidate(target) for target in targets)
+    say = settings.pop("say", lambda _line: None)
     settings = {"limits": LIMITS, "max_batch": 8, "tolerance": Tolerance(rows=32), "most_threads": 6, **settings}
-    return search(toys.about(), toys.opener(), Options(candidates, **settings), cache, lambda _line: None)
+    return search(toys.about(), toys.opener(), Options(candidates, **settings), cache, say)
 
 
 def rows(found: Search) -> Mapping[str, Row]:
@@ -95,6 +96,23 @@ def test_what_does_not_pay_or_hold_stays_at_one(
     assert bool(row.reason) == bool(reason)
     assert found.chosen is not None
     assert found.chosen.manifest["threads"] == 1
+
+
+def test_a_copy_with_more_threads_that_cannot_be_made_costs_only_itself(toys: Any, tmp_path: Path) -> None:
+    narrow = searched(toys, tmp_path, "sharing", most_threads=1).chosen
+    assert narrow is not None
+    name = f"{narrow.path.parent.name}-{narrow.digest[:16]}-2-threads"
+    (tmp_path / f"{name}.lock").mkdir()  # where the lock's file would be
+    said: list[str] = []
+    found = searched(toys, tmp_path, "sharing", most_threads=2, say=said.append)
+    (row,) = found.rows
+    assert (row.outcome, row.threads, found.chosen) == ("chosen", 1, narrow)
+    assert row.timings[0].p50 == 0.008
+    assert row.reason.startswith("2 threads: not made, [Errno 21] Is a directory")
+    assert said[-1] == f"sharing fp32 stays at its first number of threads: {row.reason}"
+    (tmp_path / f"{name}.lock").rmdir()
+    assert searched(toys, tmp_path, "sharing", most_threads=2).rows[0].threads == 2
+    assert (tmp_path / name).is_dir()
 
 
 def test_a_number_that_was_asked_for_is_that_of_the_proof_and_of_the_artifact(toys: Any, cache: Path) -> None:

@@ -62,6 +62,19 @@ def test_batches_begin_again_after_the_last_row_and_are_contiguous() -> None:
     assert found.flags.c_contiguous
 
 
+def test_sizes_that_the_signature_leaves_free_are_tried_shorter_and_longer() -> None:
+    x = {"ids": np.arange(12).reshape(3, 4), "mask": np.ones((3, 2, 1)), "width": np.arange(9.0).reshape(3, 3)}
+    shapes = {"ids": (-1, -1), "mask": (-1, 2, -1), "width": (-1, 3)}
+    found = edges(x, tuple(Input(n, x[n].dtype.name, shape, column=False) for n, shape in shapes.items()))
+    shorter, longer = found["shorter rows"], found["longer rows"]
+    assert (shorter["ids"][1].tolist(), longer["ids"][1].tolist()) == ([4, 5], [4, 5, 6, 7, 4, 5])
+    assert (shorter["mask"].shape, longer["mask"].shape) == ((3, 2, 1), (3, 2, 2))
+    for case in (shorter, longer):
+        assert case["width"].tolist() == x["width"].tolist()
+    fixed = tuple(Input(n, v.dtype.name, (-1, *v.shape[1:]), column=False) for n, v in x.items())
+    assert not {"shorter rows", "longer rows"} & set(edges(x, fixed))
+
+
 @pytest.mark.parametrize("rows", [1, 2, 5])
 def test_strided_has_the_same_values_and_is_not_contiguous(rows: int) -> None:
     x = {"matrix": np.arange(15.0).reshape(5, 3), "image": np.arange(60.0).reshape(5, 3, 4)}

@@ -56,6 +56,29 @@ def proven(tmp_path: Path) -> Callable[..., ParityEvidence]:
     return prove
 
 
+def test_an_engine_that_holds_the_examples_length_is_refused_where_the_signature_leaves_it_free(tmp_path: Path) -> None:
+    def total(x: Arrays) -> Arrays:
+        return {"total": x["x"].sum(axis=1)}
+
+    def held(x: Arrays) -> Arrays:
+        return {"total": x["x"].reshape(-1, 3).sum(axis=1)}
+
+    def stretched(x: Arrays) -> Arrays:
+        return {"total": x["x"].mean(axis=1) * 3}
+
+    source = model(total, inputs=(Input("x", "float64", (-1, -1), column=False),))
+    reference.write(source, STRICT, MAX_BATCH, tmp_path)
+    for engine, reason in (
+        (total, ""),
+        (held, "onnxruntime does not answer shorter rows, which the source does: ValueError"),
+        (stretched, "(seen with shorter rows; a batch of 1 was right)"),
+    ):
+        evidence = Proof(reference.read(tmp_path), STRICT, "fp32").of(Runs(engine), "onnxruntime", MAX_BATCH)
+        assert reason in evidence.reason
+        assert evidence.passed == (engine is total)
+    assert {"shorter rows", "longer rows"} <= set(evidence.cases)
+
+
 def test_equal_outputs_pass_and_every_case_was_tried(proven: Any) -> None:
     evidence = proven(linear)
     assert evidence.passed
