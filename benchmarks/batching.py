@@ -49,6 +49,7 @@ HEADLINE = 32
 CONNECTIONS = (1, 8, HEADLINE)
 SIZES = {"on": 64, "off": 1}
 _BODIES = 8
+_TOLD = ("sum", "count")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ Round = dict[int, dict[str, Run]]
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """`batches`: calls that the batcher made of the engine, on the side that has batching."""
+    """`batches`: requests that shared a call with another, on the side that has batching."""
 
     rounds: list[Round]
     batches: int
@@ -143,10 +144,12 @@ def batches(one: Replica) -> int:
 
 
 def batches_told(metrics: str) -> int:
-    counts = re.findall(r"^lockgate_service_batch_rows_count\b\S* (\S+)", metrics, re.MULTILINE)
-    if not counts:
+    """Rows beyond the first of a call: requests of one row that shared it."""
+    found = [re.findall(rf"^lockgate_service_batch_rows_{of}\b\S* (\S+)", metrics, re.MULTILINE) for of in _TOLD]
+    if not all(found):
         raise RuntimeError("the replica's /metrics does not tell lockgate_service_batch_rows")
-    return int(sum(map(float, counts)))
+    rows, calls = (sum(map(float, told)) for told in found)
+    return int(rows - calls)
 
 
 def result(found: dict[str, Measured]) -> dict[str, Any]:

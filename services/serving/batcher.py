@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -28,6 +28,16 @@ class _Waiting:
     rows: int
     answer: asyncio.Future[Arrays]
 
+    def told(self, answer: Arrays | Exception) -> None:
+        """To who waits, if somebody does."""
+        if self.answer.done():
+            return
+        if isinstance(answer, Exception):
+            self.answer.set_exception(answer)
+            self.answer.exception()  # where nobody waits any more, asyncio would log its text
+        else:
+            self.answer.set_result(answer)
+
 
 class Batcher:
     """Takes what waits whenever the engine is free; a lone request waits only where `max_wait` seconds say so.
@@ -38,19 +48,26 @@ class Batcher:
 
     One thread calls the engine, and the event loop and it hand batches to each other as they are: an executor and its
     futures took as long as a small model.
+
+    `ragged`: a request's rows may have more values than another's. Only those that have as many are one call.
     """
 
-    def __init__(self, run: Run, *, max_batch: int, max_wait: float, max_queue: int) -> None:
+    def __init__(self, run: Run, *, max_batch: int, max_wait: float, max_queue: int, ragged: bool = True) -> None:
         self._run, self._max_batch, self._wait, self._max_queue = run, max_batch, max_wait, max_queue
+        self._ragged = ragged
         self._queue: deque[_Waiting] = deque()
         self._rows = 0
         self._busy = self._closed = False
+        self.calling = False
+        """Whether the engine's thread has a batch. Only the event loop changes that."""
         self._culprits = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._sizes = Sizes(max_batch)
         self._calls: SimpleQueue[_Call | None] = SimpleQueue()
         self._engine: threading.Thread | None = None
+        self._ran: list[_Ran] = []
         self.observe: Callable[[int], None] = lambda _rows: None
+        """Told the rows of each call."""
 
     def submit(self, x: Arrays, rows: int) -> asyncio.Future[Arrays]:
         """A future of the outputs; cancel it and its rows are never computed. Raises `Overloaded`."""
@@ -94,6 +111,7 @@ class Batcher:
             if self._engine is None:
                 self._engine = threading.Thread(target=self._work, name="engine", daemon=True)
                 self._engine.start()
+            self.calling = True
             self._calls.put((loop, batch))
 
     def _refuse(self) -> None:
@@ -101,9 +119,7 @@ class Batcher:
         while self._queue:
             waiting = self._queue.popleft()
             self._rows -= waiting.rows
-            if not waiting.answer.done():
-                waiting.answer.set_exception(Overloaded("this replica stops; send the request again"))
-                waiting.answer.exception()  # where nobody waits any more, asyncio would log it
+            waiting.told(Overloaded("this replica stops; send the request again"))
 
     def _take(self) -> list[_Waiting]:
         batch: list[_Waiting] = []
@@ -125,27 +141,23 @@ class Batcher:
         """The engine's thread. Nothing ends it but `close`: those who wait would wait for ever."""
         while (call := self._calls.get()) is not None:
             loop, batch = call
-            apart = self._apart(batch)
-            started = time.perf_counter()
             try:
                 answers = self._call(batch)
             except BaseException as odd:  # noqa: BLE001
-                answers = [RuntimeError(f"the batch failed: {type(odd).__name__}")] * len(batch)
-            seconds = 0.0 if apart else time.perf_counter() - started
+                lost = RuntimeError(f"the batch failed: {type(odd).__name__}")
+                answers = [(waiting, lost) for waiting in batch]
+            ran, self._ran = self._ran, []
             with suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(self._done, loop, batch, answers, seconds)
+                loop.call_soon_threadsafe(self._done, loop, answers, ran)
             del call, batch, answers  # or they stay until the next call
 
-    def _apart(self, batch: list[_Waiting]) -> bool:
-        """Whether it runs one by one."""
-        return len(batch) > 1 and self._culprits > _MANY
-
-    def _call(self, batch: list[_Waiting]) -> list[Arrays | Exception]:
-        if self._apart(batch):
-            answers = [answer for waiting in batch for answer in self._answers([waiting])]
+    def _call(self, batch: list[_Waiting]) -> list[_Answer]:
+        if len(batch) > 1 and self._culprits > _MANY:
+            groups: Iterable[list[_Waiting]] = ([waiting] for waiting in batch)
         else:
-            answers = self._answers(batch)
-        self._culprits = sum(isinstance(answer, Exception) for answer in answers) / len(answers)
+            groups = _alike(batch) if self._ragged and len(batch) > 1 else (batch,)
+        answers = [one for group in groups for one in zip(group, self._answers(group), strict=True)]
+        self._culprits = sum(isinstance(answer, Exception) for _, answer in answers) / len(answers)
         return answers
 
     def _answers(self, batch: list[_Waiting], *, fails: bool = False) -> list[Arrays | Exception]:
@@ -163,36 +175,55 @@ class Batcher:
 
     def _together(self, batch: list[_Waiting]) -> list[Arrays | Exception]:
         if len(batch) > 1:
-            joined = self._run({k: np.concatenate([w.x[k] for w in batch]) for k in batch[0].x})
-            return _split(joined, [w.rows for w in batch])
+            rows = [w.rows for w in batch]
+            return _split(self._once({k: np.concatenate([w.x[k] for w in batch]) for k in batch[0].x}, sum(rows)), rows)
         (alone,) = batch
-        return [self._run(alone.x) if alone.rows <= self._max_batch else self._in_parts(alone)]
+        return [self._once(alone.x, alone.rows) if alone.rows <= self._max_batch else self._in_parts(alone)]
 
     def _in_parts(self, waiting: _Waiting) -> Arrays:
-        step = self._max_batch
-        parts = [self._run({k: v[i : i + step] for k, v in waiting.x.items()}) for i in range(0, waiting.rows, step)]
+        step, rows = self._max_batch, waiting.rows
+        parts = [
+            self._once({k: v[i : i + step] for k, v in waiting.x.items()}, min(step, rows - i))
+            for i in range(0, rows, step)
+        ]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
-    def _done(
-        self, loop: asyncio.AbstractEventLoop, batch: list[_Waiting], answers: list[Arrays | Exception], seconds: float
-    ) -> None:
-        """`seconds`: of one call for all of them; 0 where they ran one by one, which says nothing of batches."""
-        rows = sum(w.rows for w in batch)
-        self.observe(rows)
-        if seconds and rows <= self._max_batch and not any(isinstance(answer, Exception) for answer in answers):
-            self._sizes.learn(rows, seconds)
-        for waiting, answer in zip(batch, answers, strict=True):
-            if waiting.answer.done():
-                continue
-            if isinstance(answer, Exception):
-                waiting.answer.set_exception(answer)
-                waiting.answer.exception()  # where nobody waits any more, asyncio would log its text
-            else:
-                waiting.answer.set_result(answer)
-        self._go(loop)
+    def _once(self, x: Arrays, rows: int) -> Arrays:
+        """One call. What raises, raises sooner than it would have answered: its time says nothing of sizes."""
+        started = time.perf_counter()
+        self._ran.append((rows, 0.0))
+        found = self._run(x)
+        self._ran[-1] = rows, time.perf_counter() - started
+        return found
+
+    def _done(self, loop: asyncio.AbstractEventLoop, answers: list[_Answer], ran: list[_Ran]) -> None:
+        """Whatever happens here, nobody is left waiting, and who comes next is served."""
+        self.calling = False
+        try:
+            for waiting, answer in answers:
+                waiting.told(answer)
+            for rows, seconds in ran:
+                self.observe(rows)
+                if seconds:
+                    self._sizes.learn(rows, seconds)
+        finally:
+            for waiting, _ in answers:
+                waiting.told(RuntimeError("the answer could not be handed out"))
+            self._go(loop)
 
 
 _Call = tuple[asyncio.AbstractEventLoop, list[_Waiting]]
+_Answer = tuple[_Waiting, Arrays | Exception]
+_Ran = tuple[int, float]
+"""Rows and seconds of one call; 0 seconds where it failed."""
+
+
+def _alike(batch: list[_Waiting]) -> Iterable[list[_Waiting]]:
+    """Those whose rows have the same shapes, together."""
+    groups: dict[tuple[tuple[int, ...], ...], list[_Waiting]] = {}
+    for waiting in batch:
+        groups.setdefault(tuple(value.shape[1:] for value in waiting.x.values()), []).append(waiting)
+    return groups.values()
 
 
 def _split(together: Arrays, sizes: list[int]) -> list[Arrays | Exception]:

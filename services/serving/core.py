@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
+import os
 import time
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
 import orjson
 
-from . import arrow, codecs, v2
+from . import arrow, codecs, heavy, v2
 from .accept import Form, forms, whole
 from .batcher import Batcher, Run
-from .body import Bodies, ClientGone, Head, Message, Receive, Scope, Send, drain, head
+from .body import LONGEST_ID, Bodies, ClientGone, Head, Message, Receive, Scope, Send, drain, head
 from .capture import Capture
 from .guards import contained, finite, places
 from .metrics import Metrics
 from .openapi import document, example_of
 from .paths import PREDICT
-from .refusals import BadAnswer, BadRequest, Refusal, TooSlow, WrongMethod
+from .refusals import BadAnswer, BadRequest, Refusal, WrongMethod
 from .schema import Arrays, Schema
+from .waiting import answered
 
 log = logging.getLogger("bentoml.lockgate")
 
 CLIENT_GONE = 499
 _TOO_SLOW = 408
 _PREDICT = PREDICT.encode()
+_HEAD = b"content-type: %b\r\ncontent-length: %d\r\nx-request-id: %b\r\n%b"
 _JSON = b"application/json"
 _NPY = b"application/x-npy"
 Reply = tuple[int, bytes, bytes]
@@ -53,7 +55,10 @@ class About:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """`inline_rows`: requests up to this size run on the event loop, for an engine faster than a thread hop."""
+    """`inline_rows`: requests up to this size run on the event loop, for an engine faster than a thread hop.
+
+    `inline_bytes`: of those of their inputs whose rows may be of any size.
+    """
 
     timeout: float
     max_body: int
@@ -61,6 +66,7 @@ class Limits:
     max_wait: float
     max_queue: int
     inline_rows: int
+    inline_bytes: int = 2**10
 
 
 class Counter(Protocol):
@@ -77,8 +83,10 @@ class Core:
         run = contained(run)
         self._run, self._schema, self._limits, self._metrics = run, schema, limits, metrics
         self._bodies = Bodies(limits.max_body, limits.timeout)
-        self._batcher = Batcher(run, max_batch=limits.max_batch, max_wait=limits.max_wait, max_queue=limits.max_queue)
+        sizes, ragged = {"max_batch": limits.max_batch, "max_queue": limits.max_queue}, bool(heavy.free(schema))
+        self._batcher = Batcher(run, **sizes, max_wait=limits.max_wait, ragged=ragged)
         self._batcher.observe = metrics.batch
+        self._heavy = heavy.of(schema, limits.inline_bytes)
         self.capture: Capture | None = None
         """Keeps what is answered; None keeps nothing."""
         self.v2 = v2.V2(schema, (about.model, about.bento), about.version, about.target)
@@ -131,10 +139,13 @@ class Core:
         return self._limits.inline_rows > 0
 
     def at_once(self, scope: Scope, body: bytes, url: bytes = _PREDICT) -> Reply | None:
-        """What `handle` would answer, where nothing has to be waited for; else None, and nothing was done."""
+        """What `handle` would answer, where nothing has to be waited for; else None, and nothing was done.
+
+        An engine is called by one thread at a time: where its own has it, there is something to wait for.
+        """
         started = time.perf_counter()
         form = None if url == _PREDICT else self.v2.form(url, scope)
-        if form is None and url != _PREDICT:
+        if (form is None and url != _PREDICT) or self._batcher.calling:
             return None
         request = head(scope, self.capture.sticky if self.capture else b"")
         most = self._limits.max_body
@@ -142,25 +153,41 @@ class Core:
             return None
         try:
             wanted, x = self._read(request, body, form)
-            if (rows := len(next(iter(x.values())))) > self._limits.inline_rows:
+            rows = len(next(iter(x.values())))
+            if rows > self._limits.inline_rows or (self._heavy and self._heavy(x, len(body))):
                 return None
             if self.capture is not None:
                 self.capture.inputs(request, x, rows)
             began = time.perf_counter()
+            self._metrics.batch(rows)
             request.outputs = outputs = self._checked(self._run(x), rows, began)
             status, (kind, answer) = 200, form.encode(outputs) if form else self._encoded(wanted, outputs)
         except Exception as failed:  # noqa: BLE001 - a model raises anything
             refusal = self._refusal(failed, request)
             status, kind, answer = refusal.status, _JSON, _said(refusal, request.id)
         self._answered(request, status, started)
-        written = b"content-type: %b\r\ncontent-length: %d\r\nx-request-id: %b\r\n%b"
-        return status, written % (kind, len(answer), request.id, self._lines + (form.line if form else b"")), answer
+        return status, _HEAD % (kind, len(answer), request.id, self._lines + (form.line if form else b"")), answer
 
-    async def infer(self, x: Arrays, rows: int, receive: Receive | None = None) -> Arrays:
-        """The engine's outputs for these rows. Raises a `Refusal`, `ClientGone`, or what the engine raises."""
+    def broken(self, scope: Scope, failed: Exception) -> Reply:
+        """The answer where `at_once` raised: neither a request nor a model makes it do so, and the client is told."""
+        known = dict(scope["headers"]).get(b"x-request-id", os.urandom(16).hex().encode())[:LONGEST_ID]
+        self._log(failed, "the replica", known)
+        answer = _said(BadAnswer("the replica failed on this request; its log says why"), known)
+        return 500, _HEAD % (_JSON, len(answer), known, self._lines), answer
+
+    async def _infer(self, x: Arrays, rows: int, length: int, receive: Receive) -> Arrays:
+        """The engine's outputs for these rows. Raises a `Refusal`, `ClientGone`, or what the engine raises.
+
+        `length`: of the body.
+        """
         started = time.perf_counter()
-        inline = rows <= self._limits.inline_rows
-        return self._checked(self._run(x) if inline else await self._queued(x, rows, receive), rows, started)
+        wait = rows > self._limits.inline_rows or self._batcher.calling or (self._heavy and self._heavy(x, length))
+        if wait:
+            found = await answered(self._batcher.submit(x, rows), self._limits.timeout, receive)
+        else:
+            self._metrics.batch(rows)
+            found = self._run(x)
+        return self._checked(found, rows, started)
 
     def _checked(self, found: Arrays, rows: int, started: float) -> Arrays:
         finite(found)
@@ -212,7 +239,7 @@ class Core:
         rows, capture = len(next(iter(x.values()))), self.capture
         if capture is not None:
             capture.inputs(request, x, rows)
-        request.outputs = outputs = await self.infer(x, rows, receive)
+        request.outputs = outputs = await self._infer(x, rows, len(body), receive)
         return form.encode(outputs) if form else self._encoded(wanted, outputs)
 
     def _read(self, request: Head, body: bytes, form: v2.Form | None) -> tuple[tuple[Form, ...], Arrays]:
@@ -239,45 +266,16 @@ class Core:
     def _refusal(self, failed: Exception, request: Head) -> Refusal:
         if isinstance(failed, Refusal):
             return failed
-        self._log(failed, request)
+        self._log(failed, "the model", request.id)
         return BadAnswer("the model failed on this request; the replica's log says why")
 
-    def _log(self, failed: Exception, request: Head) -> None:
+    def _log(self, failed: Exception, who: str, request_id: bytes) -> None:
         """A model's own words may repeat what it was asked."""
         if self._may_tell:
-            log.error("the model failed on request %s", _text(request.id), exc_info=failed)
+            log.error("%s failed on request %s", who, _text(request_id), exc_info=failed)
             return
         told = f"{type(failed).__name__} at {places(failed)}; its text is left out, for the spec redacts inputs"
-        log.error("the model failed on request %s: %s", _text(request.id), told)
-
-    async def _queued(self, x: Arrays, rows: int, receive: Receive | None) -> Arrays:
-        waiting = self._batcher.submit(x, rows)
-        loop = waiting.get_loop()
-        late = loop.call_later(self._limits.timeout, _too_late, waiting, self._limits.timeout)
-        watch = loop.create_task(_gone(receive, waiting)) if receive else None
-        try:
-            return await waiting
-        except asyncio.CancelledError:
-            if watch and watch.done() and not watch.cancelled():
-                raise ClientGone from None
-            raise
-        finally:
-            late.cancel()
-            if watch:
-                watch.cancel()
-
-
-def _too_late(waiting: asyncio.Future[Arrays], seconds: float) -> None:
-    """Its rows are not computed, where they still wait."""
-    if not waiting.done():
-        waiting.set_exception(TooSlow(f"no answer within {seconds:g} s"))
-
-
-async def _gone(receive: Receive, waiting: asyncio.Future[Arrays]) -> None:
-    """After its body, all that a client can say is that it left; then its rows are not computed."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    waiting.cancel()
+        log.error("%s failed on request %s: %s", who, _text(request_id), told)
 
 
 def _acceptable(request: Head) -> tuple[Form, ...]:

@@ -91,6 +91,7 @@ class Model:
     stored = BentoModel(args.store)
 
     def __init__(self) -> None:
+        from . import heavy
         from .core import About, Core, Limits
         from .metrics import Metrics
         from .rehearsal import rehearse
@@ -109,6 +110,7 @@ class Model:
             replica_id(),
             found.threads,
         )
+        rows = few(Path(self.stored.path))
         limits = Limits(
             timeout=args.timeout,
             max_body=args.max_body,
@@ -116,10 +118,11 @@ class Model:
             max_wait=args.max_wait,
             max_queue=max(args.max_queue, args.max_batch),
             inline_rows=args.inline_rows if median < args.inline_below else 0,
+            inline_bytes=heavy.most(_schema(), args.inline_rows, rows),
         )
         metrics = Metrics(args.model, args.version)
         self.core = Core(found.engine.run, _schema(), about, limits, metrics)
-        self.core.show(rows := few(Path(self.stored.path)))
+        self.core.show(rows)
         self._capture(found.manifest["engine"], about.replica, metrics)
         rehearse(_schema(), about, limits, rows, found.engine.run({name: value[:1] for name, value in rows.items()}))
         _state()["core"] = self.core

@@ -34,12 +34,13 @@ class PyfuncEngine:
         return _outputs(self._predict(self._given(x), **self._parameters))
 
     def _given(self, x: Arrays) -> Any:
-        """A table, tensors by their names, or the lone tensor that has none."""
+        """A table, tensors by their names, or the lone tensor that has none: its author may write into all of them."""
         if self._columns:
             import pandas as pd
 
             return pd.DataFrame({name: x[name] for name in self._columns})
-        return dict(x) if self._named else next(iter(x.values()))
+        own = {name: value if value.flags.writeable else value.copy() for name, value in x.items()}
+        return own if self._named else next(iter(own.values()))
 
 
 def load(folder: Path, manifest: Mapping[str, Any], threads: int | None) -> PyfuncEngine:
@@ -60,7 +61,10 @@ def load(folder: Path, manifest: Mapping[str, Any], threads: int | None) -> Pyfu
 
 
 def _outputs(answer: Any) -> Arrays:
-    """A table's columns, a mapping's values; whatever else has rows is `prediction`: as in the registry."""
+    """A table's columns, a mapping's values; whatever else has rows is `prediction`: as in the registry.
+
+    Copies: the next call may answer in the same arrays, while these still wait to be sent.
+    """
     if hasattr(answer, "columns") or isinstance(answer, Mapping):
-        return {str(name): np.asarray(answer[name]) for name in answer}
-    return {"prediction": np.asarray(answer)}
+        return {str(name): np.array(answer[name]) for name in answer}
+    return {"prediction": np.array(answer)}

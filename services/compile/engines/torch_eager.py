@@ -30,16 +30,26 @@ class TorchEngine:
             return torch_values.arrays(self._outputs, answer)
 
 
+class EagerEngine(TorchEngine):
+    """A module may answer in the same tensor again, while the answer before still waits to be sent: hence copies."""
+
+    def run(self, x: Arrays) -> Arrays:
+        return {name: value.copy() for name, value in super().run(x).items()}
+
+
 def load(folder: Path, manifest: Mapping[str, Any], threads: int | None) -> TorchEngine:
     torch_values.use(threads)
-    return TorchEngine(module(folder, manifest), manifest)
+    return EagerEngine(module(folder, manifest), manifest)
 
 
 def module(folder: Path, manifest: Mapping[str, Any]) -> Any:
     """On the manifest's device and in its precision."""
     device, storage = manifest.get("device", "cpu"), manifest["storage"]
     path = folder / manifest["file"]
-    found = {"pt2": exported, "pickle": _pickled, "torchscript": _scripted}[storage](path, device)
+    if storage == "pt2":
+        found = exported(path, device, guarded=manifest.get("guarded", False))
+    else:
+        found = {"pickle": _pickled, "torchscript": _scripted}[storage](path, device)
     lower = manifest.get("lower")
     return torch_lower.lowered(found, lower["to"], lower["how"], device) if lower else found
 
@@ -60,14 +70,15 @@ def _scripted(path: Path, device: str) -> Any:
         return torch.jit.load(str(path), map_location=device)
 
 
-def exported(path: Path, device: str) -> Any:
+def exported(path: Path, device: str, *, guarded: bool = False) -> Any:
+    """`guarded`: with its checks of the inputs, where the signature leaves sizes free that the program may not."""
     import torch
 
     program = torch.export.load(path)
     if device != "cpu":
         # Operations that make tensors name their device, which moving the module would leave as it was.
         program = torch.export.passes.move_to_device_pass(program, device)
-    return unguarded(program)
+    return program.module() if guarded else unguarded(program)
 
 
 def unguarded(program: Any) -> Any:

@@ -38,16 +38,18 @@ def test_ratios_are_taken_within_each_round_and_the_worst_model_is_told() -> Non
     assert found["models"]["one"]["32"]["on"]["rps"] == 800
 
 
-def test_what_the_batcher_called_is_read_from_the_replicas_own_metrics() -> None:
+def test_what_shared_a_call_is_read_from_the_replicas_own_metrics() -> None:
     registry = CollectorRegistry()
     calls = Histogram("lockgate_service_batch_rows", "Rows in one engine call.", ("model",), registry=registry)
     with pytest.raises(RuntimeError, match="does not tell"):
         batching.batches_told(generate_latest(registry).decode())
     of = calls.labels(model="mlp")
     assert batching.batches_told(generate_latest(registry).decode()) == 0
-    of.observe(4)
     of.observe(1)
-    assert batching.batches_told(generate_latest(registry).decode()) == 2
+    of.observe(1)
+    assert batching.batches_told(generate_latest(registry).decode()) == 0
+    of.observe(4)
+    assert batching.batches_told(generate_latest(registry).decode()) == 3
 
 
 @pytest.mark.parametrize("name", batching.MODELS)

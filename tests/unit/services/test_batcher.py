@@ -205,3 +205,66 @@ def test_an_error_that_nobody_waits_for_is_not_logged(caplog: pytest.LogCaptureF
     batched(test)
     gc.collect()
     assert "poison" not in caplog.text
+
+
+def test_one_observation_for_each_call_of_the_engine() -> None:
+    """Of parts, of halves, and of what ran one by one."""
+
+    async def test(engine: GatedEngine, batcher: Batcher) -> None:
+        seen: list[int] = []
+        batcher.observe = seen.append
+        engine.gate.set()
+        await batcher.submit(one(1, rows=20), 20)
+        for _ in range(2):
+            await asyncio.gather(*(batcher.submit(one(v), 1) for v in (1, POISON)), return_exceptions=True)
+        assert engine.sizes == seen == [8, 8, 4, 2, 1, 1, 1, 1]
+
+    batched(test)
+
+
+def test_rows_of_different_shapes_are_calls_of_their_own() -> None:
+    """They cannot be one array, and none of them is a culprit."""
+
+    async def test(engine: GatedEngine, batcher: Batcher) -> None:
+        engine.gate.set()
+        for _ in range(2):
+            shapes = [(1, 2), (1, 3), (2, 2), (1, 3)]
+            waiting = [batcher.submit({"x": np.full(shape, float(i))}, shape[0]) for i, shape in enumerate(shapes)]
+            answers = await asyncio.gather(*waiting)
+            assert [a["y"].shape for a in answers] == shapes
+            assert [a["y"][0, 0] for a in answers] == [0, 2, 4, 6]
+        assert engine.sizes == [3, 2] * 2
+        assert sum(map(len, batcher._sizes._seconds.values())) == 4  # each call is learnt of
+
+    batched(test)
+
+
+def test_whatever_happens_while_answers_are_handed_out_the_next_request_is_served() -> None:
+    """A future takes no StopIteration; and what counts the calls may fail."""
+
+    def engine(x: Arrays) -> Arrays:
+        if (x["x"] == POISON).any():
+            raise StopIteration
+        return x
+
+    def broken(_rows: int) -> None:
+        raise OSError
+
+    async def test() -> None:
+        odd: list[Any] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: odd.append(context["exception"]))
+        batcher = Batcher(engine, max_batch=8, max_wait=0.0, max_queue=64)
+        for values in ([POISON], [1.0], [1.0, POISON, 2.0], [3.0]):
+            waiting = [batcher.submit(one(value), 1) for value in values]
+            found = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 5)
+            assert [type(answer) for value, answer in zip(values, found, strict=True) if value == POISON] == [
+                RuntimeError
+            ] * values.count(POISON)
+        batcher.observe = broken
+        for _ in range(2):
+            answer = await asyncio.wait_for(batcher.submit(one(4), 1), 5)
+            assert answer["x"].tolist() == [4]
+        assert [type(one) for one in odd] == [TypeError, TypeError, OSError, OSError]
+        batcher.close()
+
+    asyncio.run(test())

@@ -229,7 +229,7 @@ def test_rows_of_a_client_that_left_are_not_computed() -> None:
 
 
 @pytest.mark.parametrize("inline_rows", [32, 0])
-@pytest.mark.parametrize("raised", [SystemExit(3), KeyboardInterrupt(), GeneratorExit()])
+@pytest.mark.parametrize("raised", [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), StopIteration(3)])
 def test_a_model_that_ends_processes_fails_its_request_only(raised: BaseException, inline_rows: int) -> None:
     """So does what a library written in Rust calls a panic."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import Any
 
@@ -64,7 +65,23 @@ def test_a_fast_engines_way_is_rehearsed(monkeypatch: pytest.MonkeyPatch) -> Non
     assert set(urls) == {b"/predict", b"/v2/models/my%20model/infer"}
 
 
-def test_what_the_model_cannot_answer_is_nobodys_error(caplog: pytest.LogCaptureFixture) -> None:
+def test_what_the_model_cannot_answer_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     nan = {"scores": np.array([[np.nan]], "float32")}
     assert set(rehearse(Schema.of([tensor("x", 3)]), ABOUT, LIMITS, {"x": ROWS}, nan)) == {500}
+    ((_, level, said),) = caplog.record_tuples
+    assert level == logging.WARNING
+    assert "all 90 requests that the replica made of the model's input example were answered 500" in said
+
+
+def test_a_rehearsal_that_breaks_off_is_a_warning_and_the_replica_starts(caplog: pytest.LogCaptureFixture) -> None:
+    assert rehearse(Schema.of([tensor("x", 3)]), ABOUT, LIMITS, {"x": None}, SCORES) == []  # type: ignore[dict-item]
+    ((_, level, said),) = caplog.record_tuples
+    assert level == logging.WARNING
+    assert "the rehearsal of the first requests broke off" in said
+    assert "TypeError at " in said
+
+
+def test_a_rehearsal_waits_for_no_batch(caplog: pytest.LogCaptureFixture) -> None:
+    patient = replace(LIMITS, max_wait=3600.0)
+    assert set(rehearse(Schema.of([tensor("x", 3)]), ABOUT, patient, {"x": ROWS}, SCORES)) == {200}
     assert not caplog.records

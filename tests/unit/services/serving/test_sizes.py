@@ -10,7 +10,7 @@ import pytest
 
 from lockgate.services.serving.batcher import Batcher
 from lockgate.services.serving.schema import Arrays
-from lockgate.services.serving.sizes import _TRY_EVERY, Sizes
+from lockgate.services.serving.sizes import _TRY_AT_LEAST, _TRY_EVERY, Sizes
 
 
 def after(sizes: Sizes, fixed: float, row: float, *, calls: int = 200, noise: float = 0.0) -> list[int]:
@@ -62,6 +62,24 @@ def test_an_engine_that_gets_better_at_batches_is_noticed() -> None:
     assert sizes._worth == 1
     found = after(sizes, fixed=0.02, row=0.0002, calls=_TRY_EVERY * 40)
     assert found[-2] == 16
+
+
+def test_larger_batches_that_win_nothing_are_tried_ever_less_often() -> None:
+    sizes = Sizes(64)
+    after(sizes, fixed=0.0, row=0.02, calls=30 * _TRY_AT_LEAST)
+    found = after(sizes, fixed=0.0, row=0.02, calls=6 * _TRY_AT_LEAST)
+    assert sorted({rows for rows in found if rows > 1}) == [2, 4, 8]
+    assert sum(rows > 1 for rows in found) <= 7
+    found = after(sizes, fixed=0.02, row=0.0002, calls=20 * _TRY_AT_LEAST)
+    assert found[-2] == 64  # nevertheless it is noticed that the engine has changed
+
+
+def test_where_nobody_waits_a_try_waits_too() -> None:
+    sizes = Sizes(64)
+    after(sizes, fixed=0.0, row=0.02)
+    for _ in range(10 * _TRY_EVERY):
+        sizes.learn(1, 0.02)
+    assert sizes.most() > 1
 
 
 def test_a_size_that_is_no_power_of_two_is_filled() -> None:

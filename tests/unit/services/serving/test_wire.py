@@ -25,11 +25,19 @@ ABOUT = About("fraud", "7", "d1ge57", "onnxruntime", "fp32", "proven on hardware
 BROKEN = 13.0
 
 
+class Counter(_Nobody):
+    broken = False
+
+    def answered(self, code: int, seconds: float) -> None:  # noqa: ARG002 - as whoever counts is asked
+        if self.broken:
+            raise OSError("no space")
+
+
 class Watched:
     """A served model, and how many requests went uvicorn's own way."""
 
-    def __init__(self, port: int) -> None:
-        self.port, self.cycles, self.closing = port, 0, False
+    def __init__(self, port: int, counter: Counter) -> None:
+        self.port, self.counter, self.cycles, self.closing = port, counter, 0, False
         """`closing`: whether the connection of one of them would have been closed as idle."""
 
     def send(self, *parts: bytes, answers: int = 1) -> list[tuple[int, dict[str, str], Any]]:
@@ -52,13 +60,14 @@ def served() -> Iterator[Watched]:
         return {"y": x["x"] * 2}
 
     wire.install()
-    core = Core(run, SCHEMA, ABOUT, Limits(5.0, 100_000, 8, 0.0, 64, inline_rows=4), _Nobody())
+    counter = Counter()
+    core = Core(run, SCHEMA, ABOUT, Limits(5.0, 100_000, 8, 0.0, 64, inline_rows=4), counter)
     config = uvicorn.Config(FastLane(None, _Served(core)), port=0, lifespan="off", log_config=None)
     config.load()
     assert config.http_protocol_class is wire.Wire  # as BentoML asks for it
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listening, pytest.MonkeyPatch.context() as patched:
-        found = Watched(listening.getsockname()[1])
+        found = Watched(listening.getsockname()[1], counter)
         whole = RequestResponseCycle.run_asgi
 
         async def counted(self: RequestResponseCycle, app: Any) -> None:
@@ -79,7 +88,7 @@ def served() -> Iterator[Watched]:
 
 @pytest.fixture(autouse=True)
 def _from_nothing(served: Watched) -> None:
-    served.cycles, served.closing = 0, False
+    served.cycles, served.closing, served.counter.broken = 0, False, False
 
 
 def _answer(stream: Any) -> tuple[int, dict[str, str], Any]:
@@ -146,6 +155,54 @@ def test_requests_in_one_packet_are_answered_in_their_order(served: Watched) -> 
     found = served.send(many, answers=len(kinds))
     assert [headers["x-request-id"] for _, headers, _ in found] == [str(i) for i in range(len(kinds))]
     assert [answer["outputs"]["y"] for _, _, answer in found] == [[[2 * i, 0]] * r for i, r in enumerate(kinds)]
+
+
+def test_many_requests_in_one_packet_let_others_in_between(served: Watched) -> None:
+    """The first are answered at once, the rest one by one in uvicorn's way, and in their order."""
+    found = served.send(b"".join(request((-i, 0), x_request_id=str(i)) for i in range(40)), answers=40)
+    assert [headers["x-request-id"] for _, headers, _ in found] == [str(i) for i in range(40)]
+    assert [answer["outputs"]["y"] for _, _, answer in found] == [[[-2 * i, 0]] for i in range(40)]
+    assert served.cycles == 40 - wire._TURN
+
+
+TRAILERS = b"content-type: text/html\r\naccept: text/html\r\nexpect: 100-continue\r\n\r\n"
+
+
+@pytest.mark.parametrize("cut", [0, 2, 30], ids=["all of it", "but its end", "but half of the trailers"])
+@pytest.mark.parametrize("path", ["/predict", "/predict?", "/v2/models/fraud/infer"])
+def test_what_trails_a_body_is_none_of_its_headers(served: Watched, path: str, cut: int) -> None:
+    """`cut`: bytes that come in a packet of their own, while the others are being answered."""
+    body = b'{"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [1, 2]}]}'
+    body = body if path.startswith("/v2") else b'{"inputs": {"x": [[1, 2]]}}'
+    head = f"POST {path} HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n".encode()
+    sent = head + b"%x\r\n%b\r\n0\r\n%b" % (len(body), body, TRAILERS)
+    parts = [sent[: len(sent) - cut], sent[len(sent) - cut :]] if cut else [sent]
+    ((status, _, answer),) = served.send(*parts)
+    assert (status, "error" in answer) == (200, False)
+
+
+@pytest.mark.parametrize("body", [b"", b"12345", b"1234567890"], ids=["a head", "half a body", "a body"])
+@pytest.mark.parametrize("name", [b"\xff", b"a" * 2**17], ids=["no text", "too long"])
+def test_an_address_that_is_none_is_refused(
+    served: Watched, caplog: pytest.LogCaptureFixture, name: bytes, body: bytes
+) -> None:
+    with socket.create_connection(("127.0.0.1", served.port), timeout=10) as connection:
+        connection.sendall(b"POST /v2/models/%b/infer HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n" % name + body)
+        with connection.makefile("rb") as stream:
+            assert stream.readline().startswith(b"HTTP/1.1 400")
+            assert b"connection: close" in stream.read()
+    assert "Traceback" not in caplog.text
+
+
+def test_what_breaks_beside_the_model_is_logged_and_answered(served: Watched, caplog: pytest.LogCaptureFixture) -> None:
+    served.counter.broken = True
+    ((status, headers, answer),) = served.send(request((1, 2), x_request_id="me-2"))
+    assert (status, headers["x-request-id"], answer["request_id"]) == (500, "me-2", "me-2")
+    assert answer["error"] == "the replica failed on this request; its log says why"
+    assert "the replica failed on request me-2" in caplog.text
+    assert "no space" in caplog.text
+    served.counter.broken = False
+    assert served.send(request((1, 2)))[0][0] == 200
 
 
 def test_half_a_request_after_a_whole_one_waits_for_its_rest(served: Watched) -> None:
