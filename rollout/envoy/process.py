@@ -31,11 +31,16 @@ _FLAGS = (
 )
 _CORES_OF_A_WORKER = 4
 """Of those that it may use: the replicas behind a worker cost several times as much for each request as it does."""
+_LEAST_WORKERS = 2
+"""Where there are so many cores: one alone takes requests that come at the same moment one after the other."""
 _MOST_WORKERS = 4
 _STANDARD = 2
 """Input, output and errors are those up to it."""
 _SECONDS_TO_END = 5.0
 _PAUSE = 0.02
+_OUR_CHILDREN: set[int] = set()
+"""Whoever starts one Envoy after the other for weeks collects those that have ended: each would stay in the list of
+processes."""
 
 
 def envoy_binary() -> Path:
@@ -56,11 +61,13 @@ def envoy_binary() -> Path:
 
 def workers() -> int:
     """Threads that handle requests, each with connections of its own to the replicas."""
-    return max(1, min(_MOST_WORKERS, cores() // _CORES_OF_A_WORKER))
+    there = cores()
+    return max(min(_LEAST_WORKERS, there), min(_MOST_WORKERS, there // _CORES_OF_A_WORKER))
 
 
 def find(at: Folder) -> psutil.Process | None:
     """The Envoy that runs on this run directory, whoever started it."""
+    _collect()
     with contextlib.suppress(OSError, ValueError):
         if noted := _ours(at, int(at.pid.read_text())):
             return noted
@@ -84,6 +91,7 @@ def spawn(at: Folder) -> psutil.Process:
         ],
         setsid=True,
     )
+    _OUR_CHILDREN.add(pid)
     at.pid.write_text(str(pid))
     return psutil.Process(pid)
 
@@ -130,7 +138,19 @@ def _ends(process: psutil.Process) -> bool:
         time.sleep(_PAUSE)
     with contextlib.suppress(psutil.Error):
         process.wait(0)  # our own child is collected here
+        _OUR_CHILDREN.discard(process.pid)  # its number may be another child's soon
     return True
+
+
+def _collect() -> None:
+    """Those that have ended, whoever ended them. Several threads may do it at once."""
+    for pid in tuple(_OUR_CHILDREN):
+        try:
+            ended = os.waitpid(pid, os.WNOHANG)[0]
+        except ChildProcessError:  # somebody else has collected it
+            ended = pid
+        if ended:
+            _OUR_CHILDREN.discard(pid)
 
 
 def taken_port(traffic: Traffic, refusal: str) -> str | None:

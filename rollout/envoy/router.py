@@ -53,18 +53,21 @@ class EnvoyRouter:
         """Whether it ever served anything: `start_again` goes on with that."""
         return self._files.known()
 
-    def start(self, routes: Routes) -> None:
+    def start(self, routes: Routes, own: Callable[[], bool] = always) -> None:
         """Start Envoy, or adopt the one that runs; either goes on with what was served last, else with `routes`.
 
-        What has changed in `rollout.traffic` since is taken up. Raises `RouterDown`, `RouterRefused`.
+        What has changed in `rollout.traffic` since is taken up. `own`: asked when nobody else can change anything any
+        more; where it says no, what protects the address stays as Envoy has it. Raises `RouterDown`, `RouterRefused`.
         """
         check(routes)
-        check_files(self._traffic)
         self.at.create()
         with self._alone():
+            ours = not self.known() or own()
+            if ours:
+                check_files(self._traffic)
             if not self._adopted():
-                self._begin(routes)
-            self._switch(self.applied(), own=True)
+                self._begin(routes if ours else None)
+            self._switch(self.applied(), own=ours)
 
     def _adopted(self) -> bool:
         """Whether an Envoy runs, and is ready; one that ends at this moment is none."""
@@ -80,11 +83,15 @@ class EnvoyRouter:
             self._files.confirm()
         return True
 
-    def renew(self) -> None:
-        """Take up this process's `rollout.traffic`, where Envoy runs. Raises `RouterDown`, `RouterRefused`."""
+    def renew(self, own: Callable[[], bool] = always) -> None:
+        """Take up this process's `rollout.traffic`, where Envoy runs. `own`: as `start`'s.
+
+        Raises `RouterDown`, `RouterRefused`.
+        """
         if self.running():
             with self._alone():
-                self._switch(self.applied(), own=True)
+                if own():
+                    self._switch(self.applied(), own=True)
 
     def start_again(self) -> None:
         """Start an Envoy that died, with what it served last; one that runs runs on.

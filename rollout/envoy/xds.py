@@ -84,17 +84,18 @@ class Files:
         A listener whose secret is refused is not taken up, and what was there before is put back.
         """
         before = self.resources("lds")
-        if before == resources and all(self._holds(name, wanted) for name, wanted in secrets.items()):
+        receptions = {name: self._reception(name) for name in secrets}
+        served = {name: self._served(name, known) for name, known in receptions.items() if self._file(name).exists()}
+        if before == resources and served == secrets:
             self.put("lds", resources)
             return
-        receptions = {name: self._reception(name).refusals for name in secrets}
         log_from = self._at.envoy_log.stat().st_size
         for name, wanted in secrets.items():
             self._write(name, wanted)
         try:
             self.put("lds", resources)
-            for name, refusals in receptions.items():
-                self._await(name, self._content(name)[0], refusals, log_from)
+            for name, known in receptions.items():
+                self._await(name, self._content(name)[0], known.refusals, log_from)
         except (RouterDown, RouterRefused):
             for name in secrets:
                 self._put_back(name)
@@ -110,8 +111,7 @@ class Files:
         the last good one again.
         """
         before = self._reception(name)
-        version, present = self._content(name)
-        if present == resources and before.versions == {version}:
+        if self._served(name, before) == resources:
             return
         log_from = self._at.envoy_log.stat().st_size
         try:
@@ -121,8 +121,13 @@ class Files:
             raise
         self._keep(name)
 
-    def _holds(self, name: str, resources: list[Resource]) -> bool:
-        return self._file(name).exists() and self.resources(name) == resources
+    def _served(self, name: str, reception: _Reception) -> list[Resource] | None:
+        """What the file holds, where Envoy has taken it: kept by now, also if its writer was killed before it was."""
+        version, resources = self._content(name)
+        if reception.versions != {version}:
+            return None
+        self._keep(name)
+        return resources
 
     def _await(self, name: str, version: str, refusals: int, log_from: int) -> None:
         deadline = time.monotonic() + _SECONDS
@@ -165,7 +170,10 @@ class Files:
             _replace(self._file(name), self._good(name).read_bytes())
 
     def _keep(self, name: str) -> None:
-        _replace(self._good(name), self._file(name).read_bytes())
+        """What Envoy has accepted. Mostly it is there already, and compared on every tick: nothing is written then."""
+        good, accepted = self._good(name), self._file(name).read_bytes()
+        if not good.exists() or good.read_bytes() != accepted:
+            _replace(good, accepted)
 
     def _content(self, name: str) -> tuple[str, list[Resource]]:
         try:

@@ -113,6 +113,20 @@ def test_after_its_death_it_starts_with_what_it_served_last(plane: Any, eventual
     assert plane.post()[0].status_code == 200
 
 
+def test_nothing_is_left_of_one_that_died(plane: Any, eventually: Any) -> None:
+    """Whoever starts Envoys for weeks would have one more dead process in the list after each."""
+    found = process.find(plane.router.at)
+    assert found is not None
+    found.kill()
+    eventually(lambda: plane.router.running() or psutil.pid_exists(found.pid), lambda left: not left)
+    assert found.pid not in process._OUR_CHILDREN
+    plane.router.start_again()
+    again = process.find(plane.router.at)
+    assert again is not None
+    plane.router.stop()
+    assert again.pid not in process._OUR_CHILDREN
+
+
 def test_start_again_needs_something_served_before(router: Any) -> None:
     with pytest.raises(RouterDown, match="has served nothing yet"):
         router.start_again()

@@ -21,8 +21,10 @@ Consider increasing value of fs.inotify.max_user_watches and/or fs.inotify.max_u
 """
 
 
-@pytest.mark.parametrize(("cores", "expected"), [(1, 1), (2, 1), (7, 1), (8, 2), (16, 4), (128, 4)])
-def test_a_worker_for_four_cores_and_at_most_four(monkeypatch: pytest.MonkeyPatch, cores: int, expected: int) -> None:
+@pytest.mark.parametrize(("cores", "expected"), [(1, 1), (2, 2), (7, 2), (11, 2), (12, 3), (128, 4)])
+def test_two_workers_then_one_for_four_cores_and_at_most_four(
+    monkeypatch: pytest.MonkeyPatch, cores: int, expected: int
+) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(cores)))
     monkeypatch.setattr(own, "_OF_THIS_PROCESS", Path("/no/such/file"))
     assert workers() == expected
@@ -33,7 +35,7 @@ def test_a_worker_for_four_cores_and_at_most_four(monkeypatch: pytest.MonkeyPatc
     [
         ({}, 4),
         ({"cgroup": "0::/\n", "groups/cpu.max": "max 100000\n"}, 4),
-        ({"cgroup": "0::/\n", "groups/cpu.max": "200000 100000\n"}, 1),
+        ({"cgroup": "0::/\n", "groups/cpu.max": "100000 100000\n"}, 1),
         ({"cgroup": "0::/a/b\n", "groups/a/cpu.max": "900000 100000\n", "groups/a/b/cpu.max": "max 100000\n"}, 2),
         (
             {
