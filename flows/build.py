@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -27,6 +28,8 @@ from lockgate.services.words import Build
 
 _VERSION = TypeAdapter(ModelVersion)
 _SAY = "lockgate-step "
+_SHOWN = 80
+"""Characters of an answer that is none."""
 
 
 def build(spec: Spec, version: ModelVersion, where: Home, say: Callable[[str], None]) -> Build:
@@ -47,6 +50,7 @@ def build(spec: Spec, version: ModelVersion, where: Home, say: Callable[[str], N
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        errors="replace",
         env={**os.environ, "LOCKGATE_HOME": str(where.root)},
     )
     with worker:
@@ -63,8 +67,10 @@ def _answer(worker: subprocess.Popen[str], request: str, version: ModelVersion, 
     assert worker.stdin is not None  # noqa: S101 - we asked for the pipes
     assert worker.stdout is not None  # noqa: S101
     assert worker.stderr is not None  # noqa: S101
-    worker.stdin.write(request)
-    worker.stdin.close()
+    with suppress(BrokenPipeError):  # it has ended already, and says why below
+        worker.stdin.write(request)
+    with suppress(BrokenPipeError):
+        worker.stdin.close()
     noise: list[str] = []
     for line in worker.stderr:
         if line.startswith(_SAY):
@@ -76,10 +82,19 @@ def _answer(worker: subprocess.Popen[str], request: str, version: ModelVersion, 
     if code or not said:
         tail = "\n".join(noise[-15:])
         raise PackagingFailed(f"building {version} ended with code {code}; its last words were:\n{tail}")
-    answer = json.loads(said[-1])
-    if "error" in answer:
-        raise _error(answer["error"])(answer["sentence"])
-    return builds.BUILD.validate_python(answer)
+    return _made(said[-1], version)
+
+
+def _made(line: str, version: ModelVersion) -> Build:
+    """What the process answers. Raises what it met, and `PackagingFailed` for what is no answer."""
+    try:
+        answer = json.loads(line)
+        if "error" not in answer:
+            return builds.BUILD.validate_python(answer)
+        error, sentence = _error(answer["error"]), answer["sentence"]
+    except (ValueError, TypeError, KeyError) as odd:
+        raise PackagingFailed(f"building {version} ended with what is no answer, {line[:_SHOWN]!r}: {odd}") from odd
+    raise error(sentence)
 
 
 def _error(name: str) -> type[Exception]:

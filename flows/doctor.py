@@ -69,15 +69,14 @@ def _installed(name: str) -> str | None:
 def _required(name: str) -> Check:
     if version := _installed(name):
         return Check(name, "ok", version)
-    return Check(name, "missing", "not installed: pip install lockgate")
+    return Check(name, "missing", "not installed; in a clone of Lockgate: pip install -c constraints.txt .")
 
 
 def _extra(name: str) -> Check:
     if version := _installed(name):
         return Check(name, "ok", version)
-    return Check(
-        name, "optional", f"not installed: pip install 'lockgate[{_EXTRAS[name]}]' for models and targets with it"
-    )
+    how = f"in a clone of Lockgate: pip install -c constraints.txt '.[{_EXTRAS[name]}]'"
+    return Check(name, "optional", f"not installed, needed for models and targets with it; {how}")
 
 
 def _envoy() -> Check:

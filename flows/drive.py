@@ -7,12 +7,9 @@ longer needed. Every line may be repeated: a driver that was killed anywhere is 
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections import Counter
-from collections.abc import Mapping
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
@@ -21,10 +18,10 @@ from lockgate.flows.approval.desk import Desk
 from lockgate.flows.drift_watch import DriftWatch
 from lockgate.flows.ending import alias_is_back, clear, keep_up, move_alias, up
 from lockgate.flows.exits import disk_full
+from lockgate.flows.healer import Healer
 from lockgate.flows.notes import Notes
 from lockgate.flows.observer import Observation
 from lockgate.flows.outbox import Outbox
-from lockgate.flows.release import bento_of
 from lockgate.flows.rewards import Places, Rewards
 from lockgate.flows.world import World
 from lockgate.rollout.controller import Controller
@@ -34,15 +31,11 @@ from lockgate.rollout.spec import ShadowStep
 from lockgate.rollout.state import Broke, Drifted, Dropped, Happening, Settled, State
 from lockgate.rollout.store import Event, Rollout
 from lockgate.rollout.words import Phase
-from lockgate.services.errors import NotReady
-from lockgate.services.words import EXTERNAL, Bento
 
 _LOG = logging.getLogger("lockgate.drive")
 TICK = 1.0
 _TO_CATCH_UP = 10.0
 """Seconds for reading the page of a rollout that nobody drove: less than the lease."""
-_DEATHS = 3
-"""Of a candidate's replicas in one drive, before it is given up."""
 
 
 class Watcher(Protocol):
@@ -51,75 +44,13 @@ class Watcher(Protocol):
     def __call__(self, event: Event, progress: Progress | None) -> None: ...
 
 
-@dataclass
-class Healer:
-    """Brings replicas back that died, beside the loop: a start takes seconds, and a tick must not wait for it."""
-
-    world: World
-    facts: Mapping[str, str]
-    deaths: dict[str, int] = field(default_factory=dict)
-    why: dict[str, str] = field(default_factory=dict)
-    """What the platform ended a replica for, by the tag of its bento."""
-    _thread: threading.Thread | None = None
-
-    def look(self, state: State) -> None:
-        """What is needed in this state: nobody who was dropped, and in the end only the winner beside stable."""
-        spared = {"stable"} if state.phase.stepping else {"stable", state.winner}
-        self.why |= self.world.platform.watch({self.facts[f"{side}_bento"] for side in spared})
-        if self._thread is not None and self._thread.is_alive():
-            return
-        count = self.world.spec.service.replicas.min
-        running = Counter(replica.bento for replica in self.world.platform.replicas() if replica.runs)
-        for side in self._needed(state):
-            bento = bento_of(self.facts, side, self.world.spec.model.name)
-            if running[bento.tag] < count:
-                self.deaths[side] = self.deaths.get(side, 0) + 1
-                then = "it is waited for" if bento.target == EXTERNAL else "another one is started"
-                _LOG.warning("a replica of %s is gone%s; %s", side, self._said(side), then)
-                what = (side, bento, count)
-                self._thread = threading.Thread(target=self._start, args=what, name="healer", daemon=True)
-                self._thread.start()
-                return
-
-    def gave_up(self, side: str) -> str:
-        """Why this side is given up; nothing while it is not."""
-        if self.deaths.get(side, 0) <= _DEATHS:
-            return ""
-        name = "the candidate" if side == "candidate" else side
-        if self.facts.get(f"{side}_target") == EXTERNAL:
-            return f"{name}, which is served elsewhere, was found gone {_DEATHS} times"
-        return f"{name}'s replicas died {_DEATHS} times{self._said(side)}"
-
-    def _said(self, side: str) -> str:
-        sentence = self.why.get(self.facts[f"{side}_bento"])
-        return f", the last one of which we ended: {sentence}" if sentence else ""
-
-    def _needed(self, state: State) -> list[str]:
-        if state.phase in (Phase.ROLLING_BACK, Phase.ROLLED_BACK):
-            return ["stable"]
-        if not state.phase.stepping:
-            return [state.winner] if state.phase is Phase.SUCCEEDED else ["stable", state.winner]
-        arms = [side for side in self.world.spec.rollout.challengers if side not in state.dropped]
-        # One that keeps dying waits for the others: nobody else is to be left without replicas because of it.
-        return ["stable", *sorted(arms, key=lambda side: self.deaths.get(side, 0) > _DEATHS)]
-
-    def _start(self, side: str, bento: Bento, count: int) -> None:
-        with suppress(NotReady, OSError):  # the next look counts it as another death
-            self.world.platform.start(bento, count)
-            restarts.count(self.world.home, self.world.spec.name, side)
-
-    def join(self) -> None:
-        if self._thread is not None:
-            self._thread.join()
-
-
 def drive(world: World, rollout: Rollout, me: str, watch: Watcher, *, outbox: Outbox | None = None) -> State:
     """Tick until the rollout is over and what it no longer needs is gone; its last state.
 
     Raises `Fenced` when another driver took the rollout.
     """
     facts = world.store.last(rollout.id).state.facts  # what was built does not change any more
-    keep_up(world, facts, "stable")  # also after a `lockgate down`: whoever runs it again wants it up
+    keep_up(world, rollout)  # also after a `lockgate down`: whoever runs it again wants it up
     healer, desk = Healer(world, facts), Desk(world, rollout)
     drift = DriftWatch.of(world, rollout)
     with Outbox() if outbox is None else nullcontext(outbox) as out:

@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
 from lockgate.flows import announced, history, wanted
 from lockgate.flows.approval.asking import version_of
-from lockgate.flows.release import bento_of, tidy, tidy_alone
+from lockgate.flows.release import bento_of
+from lockgate.flows.tidy import tidy, tidy_alone
 from lockgate.flows.world import World
 from lockgate.registry.errors import Conflict, NoSuchVersion, RegistryError
+from lockgate.rollout.errors import RouterError
 from lockgate.rollout.state import Broke, Settled, State
-from lockgate.rollout.store import Event
+from lockgate.rollout.store import Event, Rollout
 from lockgate.rollout.words import Phase
+from lockgate.services.words import Bento
 
 if TYPE_CHECKING:
     from lockgate.flows.drive import Drive
@@ -67,7 +70,7 @@ def alias_is_back(d: Drive, state: State) -> bool:
 
 def up(d: Drive, state: State) -> bool:
     """Whether who answers after the end does: routes to nobody are never applied."""
-    return bool(d.world.sides(state.facts)[state.winner if state.phase is Phase.SUCCEEDED else "stable"])
+    return bool(d.world.sides(state.facts)[_stays(state)])
 
 
 def clear(d: Drive, end: State) -> bool:
@@ -84,7 +87,7 @@ def clear(d: Drive, end: State) -> bool:
         return False
     d.controller.conform(end, time.time())  # what is about to be stopped gets no traffic
     tidy(d.world)
-    keep_up(d.world, end.facts, end.winner if end.phase is Phase.SUCCEEDED else "stable")
+    keep_up(d.world, d.rollout)
     d.desk.close(end)
     d.outbox.put("history in MLflow", partial(_record, d))
     announced.over(d.world, d.rollout)
@@ -93,14 +96,47 @@ def clear(d: Drive, end: State) -> bool:
     return True
 
 
-def keep_up(world: World, facts: Mapping[str, str], side: str) -> None:
-    """From now on this side's bento is what answers while no rollout is open."""
-    if f"{side}_bento" not in facts:  # it was ended before anything was built
+def keep_up(world: World, rollout: Rollout, asked: float | None = None) -> None:
+    """What answers while this rollout goes on, or after its end, does so from now on while no rollout is open.
+
+    `asked`: as `wanted.up`'s; without a person's word, when the rollout was opened. Whoever comes while another driver
+    ends it leaves the mark to that one.
+    """
+    if (bento := _left(world, rollout)) is None:
         return
+    asked = rollout.opened_at if asked is None else asked
     try:
-        wanted.up(world.home, world.spec.document, bento_of(facts, side, world.spec.model.name))
+        wanted.up(world.home, world.spec.document, bento, asked, lambda: _left(world, rollout) == bento)
     except OSError as error:  # the disk is full: the rollout goes on
         _LOG.warning("nobody would start %s again when it dies between rollouts: %s", world.spec.name, error)
+
+
+def take_up(world: World, rollout: Rollout, began: float) -> None:
+    """A person's `lockgate run`, which began then, is a word about `rollout.traffic` as `lockgate up` is one.
+
+    The caller holds the lease, and what is to be served of the rollout is built.
+    """
+    if world.store.last(rollout.id).state.phase is Phase.FAILED:
+        return
+    asked = max(began, rollout.opened_at)
+    keep_up(world, rollout, asked)
+    with suppress(RouterError, OSError):  # else the drive brings it back
+        world.router.start_again()
+        world.router.renew(partial(wanted.is_last, world.home, world.spec.name, asked))
+
+
+def _left(world: World, rollout: Rollout) -> Bento | None:
+    """What the rollout leaves behind, as far as one knows now; None where that is over, or there never was anything."""
+    state = world.store.last(rollout.id).state
+    side = _stays(state)
+    if f"{side}_bento" not in state.facts or world.store.rollout(rollout.id).closed_at is not None:
+        return None
+    return bento_of(state.facts, side, world.spec.model.name)
+
+
+def _stays(state: State) -> str:
+    """The side that answers everything when the rollout is over."""
+    return state.winner if state.phase is Phase.SUCCEEDED else "stable"
 
 
 def _record(d: Drive) -> None:

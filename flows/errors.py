@@ -6,6 +6,7 @@ FlowError             exit code 1
 ├── ServedElsewhere   what is asked for needs a model that is served here (2)
 ├── WrongVariable     an environment variable says what cannot be (2)
 ├── MissingPart       this machine lacks a part that the command needs (3)
+├── Overtaken         a rollout ended while the command was under way (13)
 └── NothingToDo       stable and candidate are the same version (0)
 """
 
@@ -59,6 +60,10 @@ class WrongVariable(FlowError):
 
 class MissingPart(FlowError):
     code = 3
+
+
+class Overtaken(FlowError):
+    code = 13
 
 
 class NothingToDo(FlowError):

@@ -13,8 +13,8 @@ from lockgate.rollout.store import Event, Rollout, Store
 
 _WITHIN = 10.0
 _SHOWN = 5
-_EVERY = 10.0
-"""Seconds between two tables of the same step: each is a version of the artifact in Prefect's database."""
+_EVERY = 30.0
+"""Seconds between two tables of the same step: each is a row in Prefect's database, and a client made for it."""
 
 
 class Evidence:

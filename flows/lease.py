@@ -15,19 +15,27 @@ from lockgate.flows.world import World
 from lockgate.rollout.controller import LEASE
 from lockgate.rollout.errors import Fenced, StoreDown
 from lockgate.rollout.store import Rollout, Store
+from lockgate.services import processes
+
+_APART = 60.0
+"""Seconds between two readings of one start by the time of day. A process that is wrongly taken for the driver renews
+no lease, so it holds nobody off for long."""
 
 
 def owner() -> str:
-    """Who we are in the lease: this process, on this host, told apart from a later one with the same number."""
-    return f"{socket.gethostname()}:{os.getpid()}:{psutil.Process().create_time():.2f}"
+    """Who we are in the lease: this process, on this host, told apart from a later one with the same number.
+
+    By when it started, in ticks since the boot: the time of day would be another one whenever the clock is set.
+    """
+    return f"{socket.gethostname()}:{os.getpid()}:{processes.stat(os.getpid())[1]}"
 
 
 def driver(store: Store, rollout: Rollout) -> str:
     """Who drives the rollout now; empty when nobody does. The lease of a process of this host that is gone is void."""
     holder = store.holder(rollout.id, time.time())
     host, _, rest = holder.partition(":")
-    pid, _, created = rest.partition(":")
-    if host != socket.gethostname() or _runs(int(pid), created):
+    pid, _, started = rest.partition(":")
+    if host != socket.gethostname() or _runs(int(pid), started):
         return holder
     store.release(rollout.id, holder)
     return ""
@@ -42,10 +50,17 @@ def undriven_only(world: World) -> None:
         )
 
 
-def _runs(pid: int, created: str) -> bool:
+def _runs(pid: int, started: str) -> bool:
+    state, ticks = processes.stat(pid)
+    if state in ("", "Z", "X"):
+        return False
+    return _started_about(pid, float(started)) if "." in started else started == ticks
+
+
+def _started_about(pid: int, then: float) -> bool:
+    """How an older Lockgate says it: by the time of day, with a point."""
     try:
-        process = psutil.Process(pid)
-        return f"{process.create_time():.2f}" == created and process.status() != psutil.STATUS_ZOMBIE
+        return bool(abs(psutil.Process(pid).create_time() - then) < _APART)
     except psutil.NoSuchProcess:
         return False
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from prefect import flow, get_client
 from prefect.client.schemas import filters
-from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy, StateType
+from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy, State, StateType
 from prefect.deployments import arun_deployment
 from prefect.exceptions import ObjectNotFound
 from prefect.types.entrypoint import EntrypointType
@@ -34,9 +34,10 @@ from lockgate.flows.lease import owner
 from lockgate.flows.notify.notifier import Notifier
 from lockgate.flows.outbox import Outbox
 from lockgate.flows.release import release
+from lockgate.flows.releasing import is_releasing, releasing
 from lockgate.flows.resume import resume
 from lockgate.flows.spec import Spec, load
-from lockgate.flows.sweep import challenger, undriven
+from lockgate.flows.sweep import challenger, name_in, still_new, undriven
 from lockgate.flows.world import world
 from lockgate.monitoring.drift.errors import NoReference
 from lockgate.rollout.store import opened
@@ -45,7 +46,7 @@ _LOG = logging.getLogger("lockgate.pipeline")
 _RETRY_SECONDS = 60
 """What a run has failed to start is started again after this time, and not before."""
 _UNDERWAY = 10
-"""Such times that a run which has not ended keeps others for the same from being started."""
+"""Such times that a run which waits to begin keeps others for the same from being started."""
 _WITHIN = 30.0
 """Seconds for asking Prefect for a sweep or a release."""
 _ASK_AGAIN = 0.1
@@ -71,15 +72,15 @@ async def drive_flow(rollout: str) -> str:
 async def sweep_flow(specs: list[str]) -> int:
     """Start drivers for rollouts that nobody drives, and releases for new challengers. How many were started.
 
-    Sweeps come on schedule and from webhooks, also at the same time: each sees what the one before has started.
+    Sweeps come on schedule and from webhooks, also at the same time: each sees what the one before has started. None
+    waits for a registry that hangs while another one asks it.
     """
     async with _alone():
         begun = 0
         for rollout_id, sequence in await asyncio.to_thread(_undriven):
             begun += await _start_driver(rollout_id, sequence)
-        for spec, key in await asyncio.to_thread(_challengers, specs, _LOG.warning):
-            begun += await start_once("release/release", {"spec": spec}, key, time.time())
-        return begun
+    found = await asyncio.to_thread(_challengers, specs, _LOG.warning)
+    return begun + await _release_each(found)
 
 
 @flow(name="drift", flow_run_name="drift {spec}")
@@ -107,8 +108,11 @@ def notice(specs: list[str], tried: dict[str, str]) -> int:
 
 
 async def _release_each(found: list[tuple[str, str]]) -> int:
+    if not found:
+        return 0
     async with _alone():
-        return sum([await start_once("release/release", {"spec": spec}, key, time.time()) for spec, key in found])
+        left = await asyncio.to_thread(_left, found)
+        return sum([await start_once("release/release", {"spec": spec}, key, time.time()) for spec, key in left])
 
 
 def sweep_now(specs: list[str]) -> None:
@@ -123,23 +127,33 @@ async def _start_driver(rollout_id: str, sequence: int) -> bool:
 
 
 async def start_once(deployment: str, parameters: dict[str, Any], key: str, now: float) -> bool:
-    """Start a run, unless one with this `key` was started within a minute, or has not ended yet. Whether it did."""
+    """Start a run, unless one with this `key` was started within a minute, or has not begun yet. Whether it did."""
     minute = int(now // _RETRY_SECONDS)
-    if await _underway([f"{key}:{minute - back}" for back in range(_UNDERWAY)]):
+    if await _underway([f"{key}:{minute - back}" for back in range(_UNDERWAY)], now):
         return False
     await _start(deployment, parameters, f"{key}:{minute}")
     return True
 
 
-async def _underway(keys: list[str]) -> bool:
-    """Whether a run with one of the keys waits or runs: a minute that ends in between makes no second one."""
+async def _underway(keys: list[str], now: float) -> bool:
+    """Whether a run with one of the keys waits, or began a moment ago: a minute that ends in between makes no second.
+
+    One that runs on says so itself, a driver by the rollout's lease and a release by its lock. In Prefect a run goes on
+    for ever whose process was killed together with the runner.
+    """
     living = [state for state in StateType if state not in _OVER]
     sought = filters.FlowRunFilter(
         idempotency_key=filters.FlowRunFilterIdempotencyKey(any_=keys),
         state=filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=living)),
     )
     async with get_client() as client:
-        return bool(await client.read_flow_runs(flow_run_filter=sought, limit=1))
+        found = await client.read_flow_runs(flow_run_filter=sought)
+    return any(_waits(run.state, now) for run in found if run.state)
+
+
+def _waits(state: State, now: float) -> bool:
+    """For a runner, or it has no lease or lock yet: its process takes seconds to start."""
+    return state.type is StateType.SCHEDULED or abs(now - state.timestamp.timestamp()) < _RETRY_SECONDS
 
 
 _OVER = (StateType.COMPLETED, StateType.FAILED, StateType.CANCELLED, StateType.CRASHED)
@@ -170,7 +184,8 @@ async def _start(deployment: str, parameters: dict[str, Any], key: str) -> None:
 
 
 def _release(spec: str) -> str:
-    with world(load(Path(spec))) as it, Notifier(it.store, it.spec, _page()):
+    asked = load(Path(spec))
+    with releasing(home(), asked.name), world(asked) as it, Notifier(it.store, it.spec, _page()):
         if wanted.stopped(it.home, it.spec.name):
             raise NothingToDo(f"{it.spec.name} was stopped with `lockgate down` since this was asked for")
         me = owner()
@@ -230,6 +245,13 @@ def _challengers(specs: list[str], say: Callable[..., object] = _LOG.warning) ->
         except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the others are looked at
             say("no challenger of %s is found until this is mended: %s", spec, error)
     return found
+
+
+def _left(found: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Those that nobody has begun with since: while one registry hangs, what another one said becomes old."""
+    where = home()
+    with opened(where.store_url) as store:
+        return [(spec, key) for spec, key in found if still_new(store, key) and not is_releasing(where, name_in(key))]
 
 
 def deployments(specs: list[Path], every: float) -> list[Any]:

@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 
 from lockgate.flows import announced, elsewhere, feedback, wanted
 from lockgate.flows.build import build
 from lockgate.flows.capture import configure
-from lockgate.flows.errors import NothingToDo
+from lockgate.flows.errors import FlowError, NothingToDo
 from lockgate.flows.facts import facts_of, parity
 from lockgate.flows.lease import leased
-from lockgate.flows.stable import asked_for, serving, stable_bento
+from lockgate.flows.stable import serving, stable_bento
+from lockgate.flows.tidy import answering, idle, tidy, tidy_alone
 from lockgate.flows.world import World
 from lockgate.registry.errors import RegistryDown, RegistryError
 from lockgate.registry.words import ModelVersion
 from lockgate.rollout.envoy.checks import check_files
-from lockgate.rollout.errors import AlreadyOpen, Fenced, RolloutError, RouterDown, StoreDown
+from lockgate.rollout.errors import AlreadyOpen, Fenced, RolloutError, RouterDown, RouterError, StoreDown
 from lockgate.rollout.state import Broke, Built
 from lockgate.rollout.store import Event, Rollout
 from lockgate.rollout.words import Endpoint, Phase, Routes
 from lockgate.services.errors import NotReady, ServiceError
-from lockgate.services.external import is_external
-from lockgate.services.words import EXTERNAL, Bento, Replica
+from lockgate.services.words import EXTERNAL, Bento
 
 Say = Callable[[str], None]
 
@@ -37,25 +37,37 @@ def resolve(world: World) -> dict[str, ModelVersion]:
     return {side: world.registry.resolve(model.name, reference) for side, reference in named.items()}
 
 
-def release(world: World, me: str, say: Say, known: Rollout | None = None) -> Rollout:
+def release(world: World, me: str, say: Say, known: Rollout | None = None, asked: float | None = None) -> Rollout:
     """The spec's open rollout, opened if there is none, with both sides served. Finished stages are not repeated.
 
-    `known`: this one and no other, whatever has become of it.
+    `known`: this one and no other, whatever has become of it. `asked`: when a person asked for it, in unix seconds;
+    where nobody did, what `lockgate down` stopped stays down.
 
     Raises `NothingToDo`, `AlreadyOpen` when the open rollout is about something else, `Fenced` when somebody drives it,
     and the `RegistryError`, `ServiceError` or `RouterError` that refused the candidate; traffic is then untouched.
     """
-    rollout = known or world.store.open_of(world.spec.name) or _open(world, say)
+    rollout = known or world.store.open_of(world.spec.name) or _open(world, say, asked)
     _same(world, rollout)
     configure(world.home, world.spec)
     with leased(world, rollout, me):
+        try:
+            _check_not_stopped(world, asked)  # whoever stops it asks afterwards whether somebody holds the lease
+        except NothingToDo:
+            world.store.release(rollout.id, me)
+            raise
         last = world.store.last(rollout.id)
         if last.state.phase is Phase.BUILDING:
-            _build(world, rollout, last, say)
+            _build(world, rollout, last, say, max(asked or 0.0, rollout.opened_at))
     return rollout
 
 
-def _open(world: World, say: Say) -> Rollout:
+def _check_not_stopped(world: World, asked: float | None) -> None:
+    """Raises `NothingToDo`. It takes seconds to get here, and `lockgate down` is as quick."""
+    if asked is None and wanted.stopped(world.home, world.spec.name):
+        raise NothingToDo(f"{world.spec.name} was stopped with `lockgate down` since this was asked for")
+
+
+def _open(world: World, say: Say, asked: float | None = None) -> Rollout:
     versions = resolve(world)
     stable, candidate = versions["stable"], versions["candidate"]
     _check_apart(versions)
@@ -75,6 +87,7 @@ def _open(world: World, say: Say) -> Rollout:
     )
     announced.check(world)
     check_files(world.spec.rollout.traffic)
+    _check_not_stopped(world, asked)
     world.store.open(rollout, now)
     announced.opened(world, rollout)
     rest = "".join(f", {name} version {versions[name].version}" for name in world.spec.model.others)
@@ -121,10 +134,11 @@ def _same(world: World, rollout: Rollout) -> None:
         )
 
 
-def _build(world: World, rollout: Rollout, last: Event, say: Say) -> None:
+def _build(world: World, rollout: Rollout, last: Event, say: Say, asked: float) -> None:
     """Serve both sides, or end the rollout with the reason and leave nothing of the candidate running.
 
     The candidate comes first: one that is refused leaves the machine as it was, stable and router included.
+    `asked`: as `serve_stable`'s.
     """
     made: dict[str, Bento] = {}
     facts: dict[str, str] = {}
@@ -137,13 +151,16 @@ def _build(world: World, rollout: Rollout, last: Event, say: Say) -> None:
             facts[f"{side}_parity"] = parity(its)
             if world.spec.rollout.asks:
                 facts[f"{side}_source"] = _files(world, version)
+        side = "stable"
         if world.store.last(rollout.id).sequence == last.sequence:  # else aborted: recording will say so
             version = world.registry.resolve(world.spec.model.name, rollout.subject["stable"])
             made["stable"] = stable_bento(world, version, say)
         if world.store.last(rollout.id).sequence == last.sequence:
             for side in world.spec.rollout.challengers:
                 _start(world, made[side], say)
-            serve_stable(world, made["stable"], say, lambda: _unmoved(world, rollout, last))
+            challenger, side = side, "stable"
+            serve_stable(world, made["stable"], say, lambda: _unmoved(world, rollout, last), asked)
+            side = challenger  # it is the candidate that came to where somebody is already
             elsewhere.check_apart(made, world.sides, world.spec.rollout.traffic)
         world.store.append(rollout, last, Built(facts | facts_of(made)), time.time())
     except BaseException as error:
@@ -172,20 +189,20 @@ def _taken(world: World, rollout: Rollout, last: Event) -> bool:
 def _unbuild(
     world: World, rollout: Rollout, last: Event, made: dict[str, Bento], failed: tuple[str, BaseException]
 ) -> None:
-    """Record why it could not be built, and stop what was started for it. `failed`: which challenger, and why."""
-    side, error = failed
+    """Record why it could not be built, and stop what was started for it. `failed`: which side, and why."""
+    (side, error), challengers = failed, world.spec.rollout.challengers
     if _taken(world, rollout, last):  # what we started may serve by now
         tidy_alone(world)
         return
-    answering: set[Endpoint] = set()
+    routed: set[Endpoint] = set()
     with suppress(RouterDown):
-        answering = _answering(world)  # a challenger may be what serves today, where somebody moved @champion by hand
+        routed = answering(world)  # a challenger may be what serves today, where somebody moved @champion by hand
     started = [r for which, bento in made.items() if which != "stable" for r in world.served(bento.tag)]
-    world.platform.stop(_idle(started, answering))
+    world.platform.stop(idle(started, routed))
     # While the store does not answer nothing is lost: whoever comes next builds on.
-    if isinstance(error, RegistryError | ServiceError | RolloutError) and not isinstance(error, Fenced | StoreDown):
-        built = all(side in made for side in world.spec.rollout.challengers)
-        refused = isinstance(error, NotReady) or not (built or isinstance(error, RegistryDown))
+    foreseen = isinstance(error, FlowError | RegistryError | ServiceError | RolloutError)
+    if foreseen and not isinstance(error, Fenced | StoreDown):
+        refused = side != "stable" and _refuses(error, built=all(one in made for one in challengers))
         with suppress(Fenced):
             world.store.append(rollout, last, Broke(str(error), refused), time.time())
         if refused:
@@ -196,7 +213,12 @@ def _unbuild(
         world.store.close_rollout(rollout.id, time.time())
 
 
-def _note_refusal(world: World, rollout: Rollout, side: str, error: Exception) -> None:
+def _refuses(error: BaseException, *, built: bool) -> bool:
+    """Whether that is the challenger's fault, for which it is not tried again."""
+    return isinstance(error, NotReady) or not (built or isinstance(error, FlowError | RegistryDown))
+
+
+def _note_refusal(world: World, rollout: Rollout, side: str, error: BaseException) -> None:
     tags = {"rollout": rollout.id, "phase": str(Phase.FAILED), "decision": f"refused: {error}"}
     with suppress(RegistryError):  # the reason is in our log and on the terminal too
         world.registry.annotate(rollout.subject["model"], rollout.subject[side], tags)
@@ -215,41 +237,45 @@ def _start(world: World, bento: Bento, say: Say) -> None:
     world.platform.start(bento, count)
 
 
-def serve_stable(world: World, bento: Bento, say: Say, still: Callable[[], None] = lambda: None) -> None:
+def serve_stable(
+    world: World, bento: Bento, say: Say, still: Callable[[], None] = lambda: None, asked: float | None = None
+) -> None:
     """Bring stable, the feedback server where the spec needs one, and the router up; what is up stays as it is.
 
     `still` raises when it is no longer ours to do: starting takes time, and somebody may have promoted another one.
+    `asked`: when somebody asked for it, now by default. The address that a later `lockgate up` gave clients stays.
     """
+    holds, own = partial(_holds, still), partial(wanted.is_last, world.home, world.spec.name, asked)
     _start(world, bento, say)
     fed = _serve_feedback(world)
     still()
-    if (before := wanted.read(world.home, world.spec.name)) and before.up:
-        # Before it is routed to: whoever restarts what died must not bring the old one back.
-        wanted.up(world.home, world.spec.document, bento)
-    stable = world.sides({"stable_bento": bento.tag})["stable"]
+    # Before it is routed to: whoever restarts what died must not bring the old one back.
+    wanted.instead(world.home, world.spec.name, bento, holds)
     if not world.router.running():
         say(f"starting the router on {world.spec.rollout.traffic.listen}")
-    _route(world, Routes(stable), still)
+    _route(world, Routes(world.sides({"stable_bento": bento.tag})["stable"]), holds, own)
     world.platform.watch({bento.tag})
     still()
-    wanted.up(world.home, world.spec.document, bento)
+    wanted.up(world.home, world.spec.document, bento, asked, holds)
+    with suppress(RouterError):  # it runs, or is started again with what it had
+        world.router.renew(own)  # whoever put another address there before this was written down knew nothing of it
     if not fed:
         feedback.stop(world.home, world.spec.name)
 
 
-def _route(world: World, routes: Routes, still: Callable[[], None]) -> None:
+def _route(world: World, routes: Routes, holds: Callable[[], bool], own: Callable[[], bool]) -> None:
     """A router that dies while it is asked is started once more; raises `RouterDown` when it is down again."""
     try:
-        _routed(world, routes, still)
+        _routed(world, routes, holds, own)
     except RouterDown:
-        _routed(world, routes, still)
+        _routed(world, routes, holds, own)
 
 
-def _routed(world: World, routes: Routes, still: Callable[[], None]) -> None:
-    world.router.start(routes)  # one that runs is adopted, and takes up what has changed in `traffic`
+def _routed(world: World, routes: Routes, holds: Callable[[], bool], own: Callable[[], bool]) -> None:
+    world.router.start(routes, own)  # one that runs is adopted, and takes up what has changed in `traffic`
     served = world.router.applied()
     if not served.weight and not served.mirror and set(served.stable) != set(routes.stable):
-        world.router.apply(routes, lambda: _holds(still))
+        world.router.apply(routes, holds)
 
 
 def _holds(still: Callable[[], None]) -> bool:
@@ -268,30 +294,3 @@ def _serve_feedback(world: World) -> bool:
     else:
         feedback.ensure(world.home, world.spec)
     return True
-
-
-def tidy_alone(world: World) -> None:
-    """For who comes late: unless the next rollout is under way."""
-    if world.store.open_of(world.spec.name) is None:
-        tidy(world)
-
-
-def tidy(world: World) -> None:
-    """Stop every replica that gets no traffic. Only for when no rollout of this spec is being built."""
-    with suppress(RouterDown):
-        answering = _answering(world)
-        world.platform.stop(_idle(world.platform.replicas(), answering))
-    with suppress(StoreDown):
-        elsewhere.forget(world.home, world.spec.name, asked_for(world))
-
-
-def _idle(replicas: Sequence[Replica], answering: AbstractSet[Endpoint]) -> list[Replica]:
-    """Who gets no traffic. What is served elsewhere goes as a whole: it is needed while any of it gets some."""
-    routed = {r.bento for r in replicas if is_external(r.bento) and Endpoint(r.host, r.port) in answering}
-    return [r for r in replicas if Endpoint(r.host, r.port) not in answering and r.bento not in routed]
-
-
-def _answering(world: World) -> set[Endpoint]:
-    """To whom the router sends requests. Raises `RouterDown`."""
-    served = world.router.applied()
-    return {*served.stable, *served.candidate}

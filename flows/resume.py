@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lockgate.flows import wanted
 from lockgate.flows.drive import Watcher, drive
+from lockgate.flows.errors import NothingToDo
 from lockgate.flows.lease import owner
 from lockgate.flows.outbox import Outbox
 from lockgate.flows.release import Say, release
@@ -25,4 +26,9 @@ def resume(rollout: Rollout, say: Say, watch: Watcher, outbox: Outbox | None = N
             say(f"{known.id} is over, or was stopped with `lockgate down`")
             return it.store.last(known.id).state
         me = owner()
-        return drive(it, release(it, me, say, known), me, watch, outbox=outbox)
+        try:
+            released = release(it, me, say, known)
+        except NothingToDo as stopped:  # at this very moment
+            say(str(stopped))
+            return it.store.last(known.id).state
+        return drive(it, released, me, watch, outbox=outbox)

@@ -206,7 +206,9 @@ class Pipeline:
                 "feedback",
                 f"{name}: the feedback server",
                 lambda: feedback_process.find(folder) is not None,
-                lambda: feedback.revive(self._home, name),
+                # With the settings of what this view is of, which nobody may have written yet: a `lockgate up` that
+                # came while a rollout was open is taken up when that is over.
+                lambda: feedback.ensure(self._home, it.spec),
             )
 
     def _start(self, view: _View, part: Part) -> bool:

@@ -48,7 +48,7 @@ class ReferenceSpec(_Section):
 
 
 class DriftSpec(_Section):
-    """How live inputs are compared with the reference. Drift holds and alerts; it never blames the candidate."""
+    """How live inputs are compared with the reference. It may hold or end a rollout, and never blames the candidate."""
 
     every: Seconds = Field(default=900.0, ge=10, description="Time between two comparisons.")
     window: int = Field(default=5000, ge=200, le=500_000, description="The latest requests that are compared, in rows.")
@@ -63,7 +63,10 @@ class DriftSpec(_Section):
     )
     on_drift: Literal["hold", "alert", "rollback"] = Field(
         default="hold",
-        description="`hold`: no step goes on until it is over, or a person's `resume`. `alert`: it is only said.",
+        description=(
+            "`hold`: no step goes on until it is over, or a person's `resume`. `alert`: it is only said. `rollback`:"
+            " all traffic goes back to stable, and the rollout ends."
+        ),
     )
 
 

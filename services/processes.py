@@ -70,7 +70,7 @@ def free_port(taken: Collection[int]) -> int:
 
 def runs(pid: int, created: float) -> bool:
     """Whether this very process lives: a process id alone may have been given to another since."""
-    state, started = _stat(pid)
+    state, started = stat(pid)
     try:
         return state not in ("", "Z", "X") and started == _known(pid, created)
     except psutil.NoSuchProcess:
@@ -79,19 +79,22 @@ def runs(pid: int, created: float) -> bool:
 
 @lru_cache(maxsize=256)
 def _known(pid: int, created: float) -> str:
-    """When that one started, as `_stat` tells it. Raises where the number is another's by now.
+    """When that one started, as `stat` tells it. Raises where the number is another's by now.
 
     Which is not kept: while the clock is being set, a process may seem to be of another time.
     """
     process = psutil.Process(pid)
-    started = _stat(pid)[1]
+    started = stat(pid)[1]
     if not started or abs(process.create_time() - created) >= 1 or not process.is_running():
         raise psutil.NoSuchProcess(pid)
     return started
 
 
-def _stat(pid: int) -> tuple[str, str]:
-    """The state of a process, and when it started: one reading of what psutil reads several times. Linux only."""
+def stat(pid: int) -> tuple[str, str]:
+    """The state of a process, and when it started in ticks since the boot: both empty where there is none.
+
+    No clock that is set moves the ticks; what psutil says does move. Linux only.
+    """
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - asked every second, see `Records.get`
             fields = file.read().rpartition(b")")[2].split()

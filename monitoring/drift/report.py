@@ -45,7 +45,7 @@ def html(
 def _made(folder: Path, within: float) -> str:
     """Why it was not, or nothing."""
     if find_spec("evidently") is None:
-        return "Evidently is not installed; install it with `pip install lockgate[monitoring]`"
+        return "Evidently is not installed; in a clone of Lockgate: pip install -c constraints.txt '.[monitoring]'"
     environment = {**os.environ, "DO_NOT_TRACK": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "lockgate.monitoring.drift.report_page", str(folder)]
     try:

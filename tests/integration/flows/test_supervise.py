@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from lockgate.flows import feedback_process, restarts, wanted
+from lockgate.flows import feedback, feedback_process, restarts, wanted
 from lockgate.flows.home import Home
 from lockgate.flows.lease import owner
 from lockgate.flows.supervise import Supervisor
@@ -112,6 +112,14 @@ def test_envoy_and_the_feedback_server_come_back_with_what_they_served(place: Pl
     assert place.pipeline.post([[1]], path="/predict").status_code == 200
     assert place.pipeline.post({"metric": "conversion", "user": "u", "value": 1}).status_code == 202
     assert restarts.counted(place.home, "toy") == {"router": 1, "feedback": 1}
+
+
+def test_a_feedback_server_that_nobody_has_started_yet(place: Place, watched: Pipeline) -> None:
+    """It was asked for by a `lockgate up` while a rollout without one was open; that is over, and its spec is taken."""
+    feedback.stop(place.home, "toy")
+    shutil.rmtree(place.home.feedback("toy"))
+    place.looked(watched)
+    assert place.pipeline.post({"metric": "conversion", "user": "u", "value": 1}).status_code == 202
 
 
 def test_two_who_see_it_die_start_one(place: Place, caplog: pytest.LogCaptureFixture) -> None:
@@ -242,9 +250,9 @@ def test_one_that_cannot_come_back_as_it_was_does_not_come_back_open(
 def test_what_was_decided_on_an_older_mark_is_not_done(place: Place, watched: Pipeline) -> None:
     """`lockgate up` with another stable came between the look and the lock."""
     place.looked(watched)
-    mark = wanted.read(place.home, "toy")
+    mark, file = wanted.read(place.home, "toy"), place.home.root / "toy" / wanted.MARK
     assert mark is not None
-    view = watched._seen(mark)
+    view, written = watched._seen(mark), file.read_bytes()
     routes = place.router.applied()
     place.replica()
     wanted.up(place.home, place.pipeline.spec.document, replace(STABLE, tag="toy:next"))
@@ -254,7 +262,7 @@ def test_what_was_decided_on_an_older_mark_is_not_done(place: Place, watched: Pi
     router = next(watched._parts(view))
     assert not watched._start(view, router)
     assert not place.router.running()
-    wanted.up(place.home, place.pipeline.spec.document, STABLE)
+    file.write_bytes(written)
     assert watched._start(view, router)
     assert place.router.running()
 

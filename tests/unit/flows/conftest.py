@@ -1,9 +1,10 @@
-"""Captured traffic in one line."""
+"""Captured traffic in one line, and a pipeline in memory."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pyarrow as pa
@@ -38,3 +39,11 @@ def write_live() -> Callable[[Home, str, float, Mapping[str, Any]], Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def place(from_file: Callable[[str], ModuleType], fake_registry: Any, tmp_path: Path) -> Iterator[Any]:
+    plane, router = from_file("unit/rollout/loop/plane.py"), from_file("contract/fakes.py").FakeRouter
+    made = from_file("unit/flows/place.py").Place(tmp_path, plane, router, fake_registry())
+    yield made
+    made.store.close()

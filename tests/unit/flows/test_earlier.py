@@ -92,6 +92,36 @@ def test_what_was_refused_before_an_upgrade_is_not_tried_again(
     assert sweep.challenger(world) is not None
 
 
+def test_what_was_not_built_because_something_was_down_is_tried_again_later_and_later(
+    store: Store, here: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = parse(TEXT)
+    found = {"stable": SimpleNamespace(version="1"), "candidate": SimpleNamespace(version="2")}
+    monkeypatch.setattr(sweep, "versions", lambda _: found)
+    world: Any = SimpleNamespace(spec=spec, store=store, home=here)
+    names, now = set[str | None](), 1000.0
+
+    def at(when: float) -> str | None:
+        monkeypatch.setattr(sweep.time, "time", lambda: when)
+        return sweep.challenger(world)
+
+    for number, pause in enumerate((60, 120, 240, 480)):
+        it = Rollout(f"fraud-{number}", "fraud", spec.rollout, SUBJECT, dict(spec.document), now, None)
+        store.open(it, now)
+        store.append(it, store.last(it.id), Broke("MLflow does not answer"), now)
+        store.close_rollout(it.id, now)
+        assert at(now + pause - 1) is None
+        names.add(at(now + pause))
+        now += pause
+    assert len(names) == 4  # each is asked for anew
+    assert None not in names
+    it = Rollout("fraud-last", "fraud", spec.rollout, SUBJECT, dict(spec.document), now, None)
+    store.open(it, now)
+    store.append(it, store.last(it.id), Broke("MLflow does not answer"), now)
+    store.close_rollout(it.id, now)
+    assert at(now + 1e6) is None  # by now it is a person's
+
+
 @pytest.mark.parametrize("ended", ["closed", "put down"])
 def test_who_is_late_opens_no_other_rollout(
     ended: str, store: Store, here: Home, monkeypatch: pytest.MonkeyPatch

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from lockgate.flows import doctor, elsewhere, plan, release, stable
+from lockgate.flows import doctor, elsewhere, plan, release, stable, tidy
 from lockgate.flows.build import build
 from lockgate.flows.cli import cli
-from lockgate.flows.drive import Healer
 from lockgate.flows.errors import ServedElsewhere
 from lockgate.flows.facts import facts_of, parity
+from lockgate.flows.healer import Healer
 from lockgate.flows.home import Home
 from lockgate.flows.release import bento_of
 from lockgate.flows.spec import Spec, load
@@ -172,7 +172,7 @@ def test_what_gets_no_traffic_is_stopped_and_what_is_served_elsewhere_as_a_whole
     tags = [*["external/fraud:v1-a"] * 2, "external/fraud:v2-b", *["fraud:a"] * 2]
     replicas = [Replica(str(port), tag, "127.0.0.1", port, 0, port != 9002) for port, tag in enumerate(tags, 9001)]
     routed = {Endpoint("127.0.0.1", 9002), Endpoint("127.0.0.1", 9004)}
-    assert [one.id for one in release._idle(replicas, routed)] == ["9003", "9005"]
+    assert [one.id for one in tidy.idle(replicas, routed)] == ["9003", "9005"]
 
 
 def test_a_rollout_of_two_sides_at_one_address_is_not_begun_and_nothing_is_downloaded(
@@ -197,9 +197,9 @@ def test_a_rollout_of_two_sides_at_one_address_is_not_begun_and_nothing_is_downl
     monkeypatch.setattr(release, "stable_bento", lambda *_: build(world.spec, of["1"], home, silent).bento)
     monkeypatch.setattr(release, "_unbuild", lambda *it: ended.append(it[-1]))
     with pytest.raises(NotReady, match="stable and candidate are both at"):
-        release._build(world, rollout, last, silent)  # type: ignore[arg-type]
+        release._build(world, rollout, last, silent, 1.0)  # type: ignore[arg-type]
     sides["candidate"] = (TWO,)
-    release._build(world, rollout, last, silent)  # type: ignore[arg-type]
+    release._build(world, rollout, last, silent, 1.0)  # type: ignore[arg-type]
     assert [type(ended[0]), ended[1]["candidate_source"]] == [tuple, "sha256 of its files"]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lockgate.flows import doctor, elsewhere, plan, release, wanted
+from lockgate.flows import doctor, elsewhere, plan, tidy, wanted
 from lockgate.flows.build import build
 from lockgate.flows.home import Home
 from lockgate.flows.spec import Spec, load
@@ -88,7 +88,7 @@ def test_a_candidate_that_is_down_when_it_is_rolled_back_is_dropped_and_stable_i
             last=lambda _: SimpleNamespace(state=state),
         ),
     )
-    release.tidy(world)
+    tidy.tidy(world)
     kept = {number: external.read(folder, tag) for number, tag in tags.items()}
     assert {number: one and one.wanted for number, one in kept.items()} == {
         "1": True,

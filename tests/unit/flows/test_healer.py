@@ -1,13 +1,17 @@
-"""Whose replicas are brought back, and in which order."""
+"""Whose replicas are brought back, and that nobody waits for another one's."""
 
 from __future__ import annotations
 
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from lockgate.flows.drive import Healer
+from lockgate.flows.healer import Healer
 from lockgate.flows.home import Home
 from lockgate.rollout.state import State
 from lockgate.rollout.words import Phase
@@ -78,7 +82,7 @@ def test_who_was_dropped_is_left_alone() -> None:
 def test_in_the_end_only_the_winner_is_brought_back_and_as_often_as_it_takes() -> None:
     machine = Machine({"small"})
     looked(machine, State(Phase.PROMOTING, winner="small"))
-    assert machine.started == ["stable", *["small"] * 11]
+    assert Counter(machine.started) == {"stable": 1, "small": 12}
 
 
 def test_who_is_ended_for_its_memory_is_given_up_with_the_sentence() -> None:
@@ -98,3 +102,59 @@ def test_the_machine_spares_whom_clients_depend_on() -> None:
     assert machine.spared == {"stable-bento"}
     looked(machine, State(Phase.PROMOTING), times=1)
     assert machine.spared == {"stable-bento", "candidate-bento"}
+
+
+@dataclass
+class Slow(Machine):
+    """Its candidate takes long to start."""
+
+    ready: threading.Event = field(default_factory=threading.Event)
+
+    def start(self, bento: Any, count: int) -> None:
+        if bento.tag == "candidate-bento":
+            self.ready.wait(60)
+        super().start(bento, count)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_stable_does_not_wait_for_a_candidate_that_takes_long() -> None:
+    machine = Slow(set(), up={"stable", "small"})
+    it, state = healer(machine), State(Phase.PROGRESSING)
+    it.look(state)
+    machine.up.remove("stable")  # while the candidate is being started
+    it.look(state)
+    try:
+        until(lambda: "stable" in machine.up)
+        for _ in range(5):
+            it.look(state)
+        assert it.deaths == {"candidate": 1, "stable": 1}  # one start is one death, however often it is looked at
+        assert machine.started == ["stable"]
+    finally:
+        machine.ready.set()
+    it.join()
+    assert machine.started == ["stable", "candidate"]
+    it.look(state)
+    assert it.deaths == {"candidate": 1, "stable": 1}
+
+
+def test_a_start_that_ends_while_replicas_are_listed_is_no_death() -> None:
+    machine = Slow(set(), up={"stable", "small"})
+    it, state = healer(machine), State(Phase.PROGRESSING)
+    it.look(state)
+    listed = machine.replicas
+
+    def ends_meanwhile() -> list[Any]:
+        before = listed()
+        machine.ready.set()
+        it.join()
+        return before
+
+    machine.replicas = ends_meanwhile  # type: ignore[method-assign]
+    it.look(state)
+    assert it.deaths == {"candidate": 1}

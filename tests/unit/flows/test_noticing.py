@@ -60,7 +60,7 @@ def test_a_challenger_is_released_once_however_often_it_is_noticed(
         assert (deployment, parameters) == ("release/release", {"spec": "a.yaml"})
         begun.append(key)
 
-    async def underway(keys: list[str]) -> bool:
+    async def underway(keys: list[str], _now: float) -> bool:
         return any(key in begun for key in keys)
 
     monkeypatch.setattr(pipeline, "_start", start)
@@ -83,16 +83,16 @@ def test_a_release_that_failed_is_left_to_the_sweeps(monkeypatch: pytest.MonkeyP
         begun.append(f"{parameters['spec']} {key}")
         return True
 
-    keys = {"a.yaml": "a:2", "b.yaml": "b:7"}
+    keys = {"a.yaml": "a:2:0", "b.yaml": "b:7:0"}
     monkeypatch.setattr(pipeline, "start_once", start_once)
     monkeypatch.setattr(pipeline, "_challengers", lambda specs, _say: [(spec, keys[spec]) for spec in specs])
     tried: dict[str, str] = {}
     assert pipeline.notice(list(keys), tried) == 0  # nothing is registered yet: no try
     assert pipeline.notice(list(keys), tried) == 2
     assert pipeline.notice(list(keys), tried) == 0
-    keys["b.yaml"] = "b:8"
+    keys["b.yaml"] = "b:8:0"
     assert pipeline.notice(list(keys), tried) == 1
-    assert begun == ["a.yaml a:2", "b.yaml b:7", "b.yaml b:8"]
+    assert begun == ["a.yaml a:2:0", "b.yaml b:7:0", "b.yaml b:8:0"]
 
 
 HOLDS = "import fcntl, os, sys; fcntl.flock(os.open(sys.argv[1], os.O_RDONLY), 2); print(flush=True); input()"

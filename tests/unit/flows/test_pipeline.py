@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,10 @@ from typing import Any
 import pytest
 
 from lockgate.flows import pipeline
+from lockgate.flows import releasing as module
+from lockgate.flows.errors import NothingToDo
 from lockgate.flows.home import home
+from lockgate.flows.releasing import releasing
 from lockgate.flows.spec import parse
 from lockgate.registry.errors import RegistryDown
 from lockgate.rollout.errors import Unreadable
@@ -64,7 +68,7 @@ def test_a_release_and_a_sweep_start_one_driver(monkeypatch: pytest.MonkeyPatch)
         assert (deployment, parameters) == ("drive/drive", {"rollout": "fraud-1"})
         begun.append(key)
 
-    async def underway(keys: list[str]) -> bool:
+    async def underway(keys: list[str], _now: float) -> bool:
         return any(key in begun for key in keys)
 
     def release(_: str) -> str:
@@ -101,6 +105,75 @@ def test_a_release_that_fails_after_it_has_opened_gives_the_lease_back(
         pipeline._release(written(tmp_path, "fraud"))
     with opened(home().store_url) as store:
         assert store.holder("fraud-1", time.time()) == ""
+
+
+def opened_one(name: str = "fraud", number: int = 1) -> None:
+    spec = parse(SPEC.format(name=name))
+    with opened(home().store_url) as store:
+        store.open(Rollout(f"{name}-{number}", name, spec.rollout, {}, spec.document, 1000.0, None), 1000.0)
+
+
+@pytest.fixture
+def begun(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was asked of Prefect, where nothing is under way."""
+    asked: list[str] = []
+
+    async def start(deployment: str, _parameters: dict[str, Any], key: str) -> None:
+        asked.append(f"{deployment} {key.rpartition(':')[0]}")
+
+    async def underway(_keys: list[str], _now: float) -> bool:
+        return False
+
+    monkeypatch.setattr(pipeline, "_start", start)
+    monkeypatch.setattr(pipeline, "_underway", underway)
+    return asked
+
+
+def test_a_registry_that_hangs_keeps_no_other_sweep_from_starting_a_driver(
+    begun: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, answers = threading.Event(), threading.Event()
+
+    def challengers(specs: list[str], _say: object) -> list[tuple[str, str]]:
+        if specs:
+            asked.set()
+            answers.wait(60)
+        return []
+
+    monkeypatch.setattr(pipeline, "_challengers", challengers)
+    hangs = threading.Thread(target=lambda: asyncio.run(pipeline.sweep_flow.fn(["fraud.yaml"])))
+    hangs.start()
+    try:
+        assert asked.wait(20)
+        opened_one()
+        assert asyncio.run(asyncio.wait_for(pipeline.sweep_flow.fn([]), 20)) == 1
+    finally:
+        answers.set()
+        hangs.join()
+    assert begun == ["drive/drive fraud-1:1"]
+
+
+def test_what_was_begun_while_a_registry_hung_is_not_begun_again(
+    begun: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A version that was rolled back meanwhile would be rolled out anew."""
+
+    def challengers(_specs: list[str], _say: object) -> list[tuple[str, str]]:
+        opened_one("first")
+        with opened(home().store_url) as store:
+            store.close_rollout("first-1", 1001.0)
+        return [(f"{name}.yaml", f"{name}:8:abc:0") for name in ("first", "second", "third")]
+
+    monkeypatch.setattr(pipeline, "_challengers", challengers)
+    with releasing(home(), "second"):
+        assert asyncio.run(pipeline.sweep_flow.fn(["all"])) == 1
+    assert begun == ["release/release third:8:abc:0"]
+
+
+def test_two_releases_of_one_pipeline_do_not_go_on_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_WITHIN", 0.05)
+    with releasing(home(), "fraud"), pytest.raises(NothingToDo, match="another release"):
+        pipeline._release(written(tmp_path, "fraud"))
 
 
 def test_of_two_looks_at_the_same_inputs_there_is_one_at_a_time(tmp_path: Path) -> None:

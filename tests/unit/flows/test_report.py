@@ -134,7 +134,7 @@ def test_evidence_is_put_on_a_change_and_then_only_now_and_then(store: Store, ro
     outbox.put = lambda what, _: put.append(what)  # type: ignore[method-assign]
     evidence = Evidence(store, rollout, outbox, "http://127.0.0.1:5000")
     verdict = judge(SPEC, MANY, BROKEN)
-    for at in (1002.0, 1003.0, 1004.0, 1013.0):
+    for at in (1002.0, 1003.0, 1004.0, 1033.0):
         progress = Progress(0, at, Seen(), verdict=verdict)
         store.save_progress(rollout.id, progress)
         evidence(store.last(rollout.id), progress)

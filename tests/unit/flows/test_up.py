@@ -1,4 +1,4 @@
-"""`lockgate up --observe`: what is served goes on being watched. Serving itself is tested by the scenarios."""
+"""`lockgate up --observe`: what is served goes on being watched. Serving itself: test_bring_up.py, the scenarios."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from lockgate.flows import plan, release, stable, world
+from lockgate.flows import bring_up, world
 from lockgate.flows.cli.up import command
 from lockgate.flows.observing import observe
 from lockgate.flows.spec import Spec
@@ -30,17 +30,18 @@ def happened(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     @contextmanager
     def opened(spec: Spec) -> Iterator[Any]:
-        store = SimpleNamespace(open_of=lambda _: "a rollout")
-        yield SimpleNamespace(spec=spec, store=store, router=SimpleNamespace(feedback=None))
+        yield SimpleNamespace(spec=spec, router=SimpleNamespace(feedback=None))
         done.append("closed")
+
+    def served(*_: Any, restart_router: bool) -> Any:
+        done.append("served again" if restart_router else "served")
+        return "toy version 1", SimpleNamespace(target="eager")
 
     def watches(specs: Any, options: observe.Options, _: Any) -> None:
         done.append(([spec.name for spec in specs], options))
 
     monkeypatch.setattr(world, "world", opened)
-    monkeypatch.setattr(plan, "resolved", lambda *_: ("toy version 1",))
-    monkeypatch.setattr(stable, "stable_bento", lambda *_: None)
-    monkeypatch.setattr(release, "serve_stable", lambda *_: done.append("served"))
+    monkeypatch.setattr(bring_up, "bring_up", served)
     monkeypatch.setattr(observe, "observe", watches)
     return done
 

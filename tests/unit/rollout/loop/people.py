@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from lockgate.flows import wanted
 from lockgate.flows.command import record
 from lockgate.rollout.advance import advance, fold, weight
 from lockgate.rollout.errors import NotNow
@@ -279,6 +280,9 @@ class Loop(RuleBasedStateMachine):
         if state.phase is not Phase.FAILED:
             assert town.served() == town.wanted(), self.told()
             assert {r.bento for r in town.machine.up.values()} == {f"fraud:{champion}"}, self.told()
+            mark = wanted.read(town.home, "fraud")
+            assert mark
+            assert mark.stable == self._kit.plane.bento("fraud", champion), self.told()
 
     def told(self) -> str:
         """The end of the story, for whoever looks for the reason."""

@@ -58,12 +58,14 @@ class DataPlane:
     def running(self) -> bool:
         return not self.fake.down
 
-    def start(self, routes: Routes) -> None:
+    def start(self, routes: Routes, own: Callable[[], bool] = always) -> None:  # noqa: ARG002 - the router's
         if self.stuck:
             raise RouterDown("Envoy ended at its start")
         self.fake.down = False
         if not self.fake.applied().stable:
             self.fake.apply(routes)
+
+    def renew(self, own: Callable[[], bool] = always) -> None: ...
 
     def start_again(self) -> None:
         if self.stuck:

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from lockgate.flows import wanted
 from lockgate.rollout.words import Phase
 
 IN_CI = 22
@@ -121,3 +122,43 @@ def test_stopped_at_any_point_another_one_goes_on(how: str, kit: SimpleNamespace
             assert town.served() == town.wanted(), end
             assert {r.bento for r in town.machine.up.values()} == {"fraud:2"}, end
             assert town.store.open_of("fraud") is None, end
+            assert kept_up(town) == "2", end
+
+
+def kept_up(town: Any) -> str:
+    """The version that is started again, and routed to, when it dies while no rollout is open."""
+    mark = wanted.read(town.home, "fraud")
+    assert mark
+    assert mark.stable
+    return str(mark.stable.version)
+
+
+def frozen_before(call: str, process: Any) -> None:
+    """At its next call of this; it then sleeps on."""
+    real = process.reach
+
+    def reach(point: str) -> None:
+        if point == f"before {call}":
+            process.points = 0
+        real(point)
+
+    process.reach = reach
+
+
+def test_of_two_who_end_it_neither_brings_the_old_version_back(kit: SimpleNamespace, tmp_path: Path) -> None:
+    """The first one's lease runs out in a long clearing up; the second one begins to drive, and one of them sleeps."""
+    for number in range(0, 40, 3):
+        with healthy(kit, tmp_path / f"{number}") as town:
+            first = town.start()
+            frozen_before("store.close_rollout", first)
+            while not first.frozen:
+                second(town, first)
+            del first.reach
+            assert town.last.state.phase is Phase.SUCCEEDED
+            town.clock.now += 60
+            other = town.start()
+            second(town, other, number)
+            to_the_end(town, first)
+            to_the_end(town, other)
+            assert kept_up(town) == "2", f"after {number} points"
+            assert town.served() == town.wanted(), f"after {number} points"

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
-from lockgate.flows import command, drive, ending, lease, release, stable
+from lockgate.flows import command, drive, ending, healer, lease, release, stable, wanted
 from lockgate.flows.approval import asking, desk
 from lockgate.flows.approval import evidence as approval_evidence
 from lockgate.flows.errors import NothingToDo
@@ -139,7 +139,7 @@ class Town:
         threads = SimpleNamespace(Thread=process.Thread, Event=process.Event)
         for module, name, stand_in in (
             (drive, "time", self.clock),
-            (drive, "threading", threads),
+            (healer, "threading", threads),
             (drive, "Observation", lambda *_: self.plane.People(self.better)),
             (drive, "DriftWatch", SimpleNamespace(of=self._inputs)),
             (desk, "threading", threads),
@@ -153,10 +153,21 @@ class Town:
             (lease.socket, "gethostname", lambda: "here"),
             (stable, "build", self._build),
             (stable, "packaged", self.bentos.get),
+            (wanted, "changing", self._changing),
             (asking.builds, "known", lambda *_: None),
             (approval_evidence.pictures, "of", lambda *_: {}),
         ):
             self._patched.enter_context(patch.object(module, name, stand_in))
+
+    @contextmanager
+    def _changing(self, *_: object) -> Iterator[None]:
+        """The lock of the mark: one that is frozen there holds everybody up, as in the router's."""
+        process = self.process.Process.current
+        process.alone = True
+        try:
+            yield
+        finally:
+            process.alone = False
 
     def _build(self, _spec: Spec, version: Any, *_: object) -> Build:
         made = self.plane.bento(version.name, version.version)
