@@ -35,6 +35,7 @@ def _of_side(one: Measured, plan: Plan) -> Figures:
         str(c): {**_medians([run.load for run in runs]), "cpu_us": _median(runs, lambda run: run.cpu)}
         | ({"router_cpu_us": _median(runs, lambda run: run.router_cpu)} if one.side.router else {})
         for c, runs in one.closed.items()
+        if runs  # it may have been lost in the first round
     }
     rates = {f"{rate:g}": _of_rate(runs, plan) for rate, runs in one.opened.items()}
     best = _best(closed, plan.bound)

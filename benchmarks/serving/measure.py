@@ -87,15 +87,14 @@ def measure(sides: Sequence[Side], plan: Plan, k6: Path, model: Path, say: Say) 
 def _alone(one: Measured, do: Callable[[], None]) -> None:
     if one.lost:
         return
-    members = one.side.everything()
-    trees.thaw(members)
+    one.side.thaw()
     time.sleep(_SETTLE)
     try:
         do()
     except (RuntimeError, OSError, subprocess.TimeoutExpired) as error:
         one.lost = str(error).partition("\n")[0]
     finally:
-        trees.freeze(members)
+        one.side.freeze()
 
 
 def _warm(one: Measured, plan: Plan) -> None:

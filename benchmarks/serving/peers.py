@@ -36,7 +36,8 @@ class Place:
 class Peer:
     """`environment`: None is the project's own. `form` is that of rows in JSON; `npy`: how it takes arrays.
 
-    `server`: whether it is a model server, and not only something to build one of.
+    `server`: whether it is a model server, and not only something to build one of. `freezes`: whether it goes on after
+    it was frozen; one that does not idles beside the others.
     """
 
     title: str
@@ -46,6 +47,7 @@ class Peer:
     path: str = "/predict"
     npy: str | None = None
     server: bool = True
+    freezes: bool = True
     variables: Mapping[str, str] = field(default_factory=dict)
 
     def form_for(self, wanted: str) -> str:
@@ -134,5 +136,5 @@ PEERS: Mapping[str, Peer] = {
     "mlflow": Peer("mlflow models serve", "mlflow", _mlflow, "mlflow", "/invocations", variables=_QUIET),
     "torchserve": Peer("TorchServe", "torchserve", _torchserve, "lists", "/predictions/model", npy="lists npy"),
     "ray": Peer("Ray Serve", "ray", _script("ray_app.py"), "lists", "/", npy="lists npy", variables=_RAY),
-    "triton": Peer("Triton, pytriton", "pytriton", _script("triton_app.py"), "v2", _V2),
+    "triton": Peer("Triton, pytriton", "pytriton", _script("triton_app.py"), "v2", _V2, freezes=False),
 }

@@ -60,6 +60,7 @@ class Side:
     service: str
     started: float | None
     server: bool = True
+    freezes: bool = True
     router: psutil.Process | None = None
 
     def processes(self) -> list[psutil.Process]:
@@ -68,6 +69,14 @@ class Side:
 
     def everything(self) -> list[psutil.Process]:
         return [*self.processes(), *([self.router] if self.router else [])]
+
+    def freeze(self) -> None:
+        """An idle server is no neighbour: it gets no core until it is thawed."""
+        if self.freezes:
+            trees.freeze(self.everything())
+
+    def thaw(self) -> None:
+        trees.thaw(self.everything())
 
     def check(self, examples: Examples) -> None:
         """Every example is answered rightly. Raises `RuntimeError`."""
@@ -132,7 +141,7 @@ def started(name: str, peer: Peer, place: Place, examples: Examples) -> Iterator
         except Skipped as why:
             last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-3:]
             raise Skipped(f"{why}; its log ends with: {' | '.join(last)}") from None
-        yield Side(name, peer.title, target, form, mark, time.perf_counter() - began, peer.server)
+        yield Side(name, peer.title, target, form, mark, time.perf_counter() - began, peer.server, peer.freezes)
     finally:
         trees.end(mark, _TO_END)
         child.wait(_TO_END)

@@ -13,7 +13,6 @@ from . import environments, ours
 from .environments import Skipped
 from .peers import PEERS, Place
 from .side import Examples, Side, started
-from .trees import freeze
 
 
 @dataclass
@@ -34,7 +33,7 @@ class Stage:
         for side in sides:
             side.check(self.examples)
         for side in sides:
-            freeze(side.everything())
+            side.freeze()
         for name in peers:
             try:
                 with ExitStack() as own:  # one that answers wrongly is ended at once
@@ -46,7 +45,7 @@ class Stage:
                 self.say(f"{name} is skipped: {why}")
                 continue
             self.say(f"{name}: right {side.started:.1f} s after its second start")
-            freeze(side.everything())
+            side.freeze()
             sides.append(side)
         return sides
 

@@ -75,7 +75,6 @@ def memory(processes: Sequence[psutil.Process]) -> int:
 
 
 def freeze(processes: Sequence[psutil.Process]) -> None:
-    """An idle server is no neighbour: it gets no core until it is thawed."""
     _signal(processes, signal.SIGSTOP)
 
 

@@ -86,6 +86,15 @@ def test_a_server_that_never_keeps_the_bound_is_no_best_one_while_another_does()
     assert found["sides"]["ray"]["best"]["within"] is False
 
 
+def test_a_server_that_was_lost_in_the_first_round_is_left_out() -> None:
+    lost = measured("triton")
+    lost.lost = "it ended"
+    assert lost.closed[1] == []  # it was about to be measured
+    found = figures.of_model([measured(THROUGH, (40, 60)), lost, measured("kserve", (10, 20))], Limit(), PLAN)
+    assert found["sides"]["triton"]["best"] is None
+    assert found["summary"]["best_peer"] == "kserve"
+
+
 def test_p99_is_compared_at_the_highest_rate_that_both_hold_in_most_rounds() -> None:
     ours, theirs = measured(THROUGH, (9, 9)), measured("kserve", (5, 5))
     good, dropped = Answered(100, 1.0, 0, 0, 1.0, 4.0), Answered(100, 1.0, 0, 2, 1.0, 4.0)
