@@ -6,8 +6,8 @@ STAMP  := $(VENV)/.installed
 SHELL  := /bin/bash
 # Two tests at a time: much of a test is waiting.
 TWO    := -n 2 --dist worksteal
-# Whole pipelines wait even more.
-THREE  := -n 3 --dist worksteal
+# Whole pipelines wait even more, and take minutes: the next one goes to whoever is done.
+THREE  := -n 3 --dist load --maxschedchunk 1
 
 .PHONY: demo test test-fast test-slow check audit format env clean
 

@@ -41,6 +41,16 @@ QUICK_GATES = {"errors": {"metric": "error_rate", "margin": "10%"}}
 BUILT = ("artifacts", "builds", "models", "references")
 """Folders of a home that all tests share: what one made, the next one finds."""
 
+LONGEST = ("demo", "drift", "ab", "serve", "new_target", "matrix", "observe", "planted", "killed")
+"""Files whose tests take a minute and more."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest come first: at the end no worker is alone with one."""
+    order = {f"test_{name}.py": place for place, name in enumerate(LONGEST)}
+    here = Path(__file__).parent
+    items.sort(key=lambda item: order.get(item.path.name, len(order)) if item.path.parent == here else -1)
+
 
 def free_port() -> int:
     """Below those that the system gives to outgoing connections, and each worker's own: what is free now stays free."""
